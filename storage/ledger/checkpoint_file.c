@@ -63,9 +63,11 @@ static void encode_head(const struct checkpoint_head *head, uint8_t out[CHECKPOI
 
 static int decode_head(const uint8_t bytes[CHECKPOINT_HEAD_BYTES], struct checkpoint_head *head)
 {
-    if (get64(bytes) != MAGIC || get64(bytes + 8) != CHECKPOINT_FORMAT ||
+    if (get64(bytes) != MAGIC || get64(bytes + 8) < CHECKPOINT_OLDEST ||
         get64(bytes + HASH_AT) != XXH3_64bits(bytes, HASH_AT))
         return -EBADMSG;
+    if (get64(bytes + 8) > CHECKPOINT_FORMAT)
+        return -EPROTONOSUPPORT;
     memcpy(head->instance, bytes + 16, JOURNAL_ID_BYTES);
     const uint8_t *at = bytes + 16 + JOURNAL_ID_BYTES;
 #define X(field)                                                                                   \

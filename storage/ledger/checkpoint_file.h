@@ -16,7 +16,8 @@
 #include "storage/ledger/checkpoint.h"
 #include "storage/ledger/sums.h"
 
-#define CHECKPOINT_FORMAT     1u
+#define CHECKPOINT_FORMAT     (1u + TOLLGATE_VERSION_STEP)
+#define CHECKPOINT_OLDEST     1u /* the oldest format that is read */
 #define CHECKPOINT_HEAD_BYTES 512u
 #define CHECKPOINT_SUM_BYTES  24u /* of an open download */
 
@@ -78,8 +79,8 @@ struct checkpoint_reader {
     uint64_t accounts; /* that were read */
 };
 
-/* Opens the checkpoint of the segment and reads its head. 0; -EBADMSG: it was not finished, is damaged,
- * or of a newer format; or a negative errno. Close the reader in any case. */
+/* Opens the checkpoint of the segment and reads its head. 0; -EBADMSG: it was not finished, or is damaged;
+ * -EPROTONOSUPPORT: a newer version has made it; or a negative errno. Close the reader in any case. */
 int checkpoint_open(struct checkpoint_reader *reader, const struct ledger_disk *disk, int directory,
                     uint32_t segment);
 /* Reads the next account, encoded; it stays until the next call. 1 with one; 0: there are no more; or

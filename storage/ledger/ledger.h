@@ -33,7 +33,8 @@
 #include "storage/ledger/ledger_redis.h"
 #include "storage/ledger/metrics.h"
 
-#define LEDGER_JOURNAL_FORMAT 3 /* of the segment files; `tollgate --version` prints both */
+/* Of the segment files; `tollgate --version` prints this one, too. */
+#define LEDGER_JOURNAL_FORMAT (3 + TOLLGATE_VERSION_STEP)
 
 struct ledger_issuer {
     const char *id;

@@ -191,6 +191,16 @@ static int take(struct journal_reader *reader, struct journal_entry *out)
     return -EPROTO;
 }
 
+bool reader_is_newer(const struct journal_reader *reader)
+{
+    uint8_t bytes[JOURNAL_RECORD_BYTES];
+    struct journal_record record;
+    return reader->format > LEDGER_JOURNAL_FORMAT &&
+           reader->disk->read(reader->disk->self, reader->fd, 0, bytes, sizeof(bytes)) == 0 &&
+           journal_decode(bytes, reader->format, &record) &&
+           journal_chained(bytes, sizeof(bytes), record.previous);
+}
+
 int reader_next(struct journal_reader *reader, struct journal_entry *out)
 {
     check(reader->count <= reader->limit);

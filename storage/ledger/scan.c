@@ -42,6 +42,19 @@ static int damaged(struct scan *scan, const char *what)
     return -EBADMSG;
 }
 
+/* A newer version has written `what`: it is not for this one to judge, and nothing was changed. */
+static int refuse_newer(struct scan *scan, const char *what)
+{
+    snprintf(
+        scan->error, scan->error_size, "%s was written by a newer Tollgate; %s", what,
+        scan->watch != NULL
+            ? "look at it with that one"
+            : "start that one on this state directory again; to go back to this version, let a "
+              "node of the newer one take this directory over (tollgate node retire), and "
+              "start this one with an empty directory under another `node`");
+    return -EPROTONOSUPPORT;
+}
+
 /* The segment is sound, and another instance has written it. */
 static int refuse_another(struct scan *scan)
 {
@@ -235,8 +248,10 @@ static int remove_unused(struct scan *scan, uint32_t number)
     int result = reader_enter(reader, number, 0, false);
     if (result != 0)
         return result;
+    if (reader_is_newer(reader))
+        return refuse_newer(scan, "the newest segment of the journal");
     if (reader->format == 0 || reader->format > LEDGER_JOURNAL_FORMAT)
-        return damaged(scan, "a segment of a newer version");
+        return damaged(scan, "a segment of a format that does not exist");
     /*
      * A header lies within one sector, so it is there in full or not at all. Records behind a
      * missing header were never confirmed unless they say so, which reader_shows_damage finds; a file that
@@ -417,6 +432,8 @@ static int read_all(struct scan *scan)
         scan->watch->segments = last;
     if (scan->pass->checkpoints >= 0)
         result = checkpoint_load(&found, scan->journal, scan->pass->checkpoints, last - 1);
+    if (result == -EPROTONOSUPPORT)
+        (void)refuse_newer(scan, "the newest checkpoint");
     if (found.head.segment > 0)
         scan->from = &found;
     if (result == 0)

@@ -87,6 +87,14 @@ static int find_last(struct journal_walk *walk)
         result = reader_enter(&walk->reader, walk->last, 0, false);
     if (result != 0 || walk->last == 0)
         return result;
+    if (reader_is_newer(&walk->reader)) {
+        snprintf(
+            walk->error, walk->error_size,
+            "the newest segment of the journal in %s was written by a newer Tollgate; look at it "
+            "with that one",
+            walk->state_dir);
+        return -EPROTONOSUPPORT;
+    }
     result = reader_next(&walk->reader, &entry);
     /* What is there and is not a header, damage perhaps, is met again by walk_next. */
     if (result == 0)

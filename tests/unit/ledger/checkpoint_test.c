@@ -13,6 +13,7 @@
 
 #include "server/base/clock.h"
 #include "storage/ledger/checkpoint.h"
+#include "storage/ledger/checkpoint_file.h"
 #include "storage/ledger/checkpoints.h"
 #include "storage/ledger/segment.h"
 #include "storage/ledger/verify.h"
@@ -370,6 +371,27 @@ Test(ledger_checkpoint, that_is_damaged_gives_way_to_the_one_before_and_then_to_
     fixture_open_ready(&fx);
     cr_expect_eq(fx.ledger->journal.from_checkpoint, 0);
     expect_bill();
+}
+
+Test(ledger_checkpoint, that_a_newer_version_has_made_refuses_the_start_and_stays)
+{
+    char error[600];
+    uint8_t head[CHECKPOINT_HEAD_BYTES], now[CHECKPOINT_HEAD_BYTES];
+    fill_to(3);
+    await_covered(2);
+    cr_assert_eq(fixture_close(&fx), 0);
+    int fd = open(file_of("checkpoints", 2), O_RDWR | O_CLOEXEC);
+    cr_assert_eq(pread(fd, head, sizeof(head), 0), (ssize_t)sizeof(head));
+    head[8] = CHECKPOINT_FORMAT + 1;
+    uint64_t hash = XXH3_64bits(head, sizeof(head) - 8);
+    for (unsigned i = 0; i < 8; i++)
+        head[sizeof(head) - 8 + i] = (uint8_t)(hash >> (8 * i));
+    cr_assert_eq(pwrite(fd, head, sizeof(head), 0), (ssize_t)sizeof(head));
+    cr_expect_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EPROTONOSUPPORT);
+    cr_expect_not_null(strstr(error, "checkpoint was written by a newer Tollgate"), "%s", error);
+    cr_assert_eq(pread(fd, now, sizeof(now), 0), (ssize_t)sizeof(now));
+    cr_expect_eq(memcmp(now, head, sizeof(now)), 0);
+    close(fd);
 }
 
 Test(ledger_checkpoint, that_was_not_finished_is_none)
