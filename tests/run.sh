@@ -179,7 +179,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/runbooks.sh tests/sizes.sh tests/steps.sh
+        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/runbooks.sh tests/sizes.sh tests/steps.sh tests/versions/*.sh
     fi
 }
 
@@ -224,6 +224,9 @@ statics() {
     check 'secrets are compared in constant time' secrets_compare_in_constant_time
     needs
     check 'each header compiles alone' sh tests/headers.sh
+    needs 'build: release'
+    check 'versions: calls and journal of the version before' timeout 300 sh tests/versions/run.sh
+    needs
     check 'ready.sh: what stands in the way is said, with its cure' sh tests/ready.sh
 }
 
@@ -312,6 +315,7 @@ whole_checks() {
     # These do not.
     beside installed_checks
     needs 'build: release'
+    check 'versions: a rolling upgrade of three nodes under load' timeout 300 sh tests/versions/rolling.sh
     check 'openapi: redocly and spectral find nothing, and the node answers as described' timeout 600 sh tests/openapi/run.sh
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh

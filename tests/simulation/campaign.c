@@ -17,12 +17,14 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "tests/simulation/scratch.h"
+#include "tests/simulation/store_recording.h"
 
-#define JOBS_MAX        64
-#define SEED_SECONDS    120 /* a run that takes longer does not end */
-#define TWICE_EVERY     50  /* of so many seeds, one runs twice, and must end in the same state */
-#define PIECES_AT_FIRST 2
-#define EXIT_CODES      100 /* a process that tries a seed exits with this, plus the code */
+#define JOBS_MAX           64
+#define SEED_SECONDS       120 /* a run that takes longer does not end */
+#define TWICE_EVERY        50 /* of so many seeds, one runs twice, and must end in the same state */
+#define PIECES_AT_FIRST    2
+#define RECORDED_CALLS_MAX 20000
+#define EXIT_CODES         100 /* a process that tries a seed exits with this, plus the code */
 
 /* What the processes of a campaign share. */
 struct shared {
@@ -75,6 +77,22 @@ int campaign_replay(uint64_t seed, FILE *story)
     fprintf(story, "seed %llu ends in the state %016llx: %s\n", (unsigned long long)seed,
             (unsigned long long)digest, campaign_code_text(code));
     return code;
+}
+
+int campaign_record(const struct campaign *campaign, const char *path)
+{
+    struct sim_tally tally = {0};
+    char why[400];
+    uint64_t digest;
+    int code = CAMPAIGN_HOLDS;
+    log_set_level(LOG_LEVEL_ERROR);
+    if (!recording_begin(path, RECORDED_CALLS_MAX)) {
+        fprintf(stderr, "%s cannot be written\n", path);
+        return CAMPAIGN_CRASHED;
+    }
+    for (uint64_t i = 0; i < campaign->seeds && code == CAMPAIGN_HOLDS; i++)
+        code = run_seed(campaign->from + i, NULL, &tally, NULL, why, &digest);
+    return recording_finish() ? code : CAMPAIGN_CRASHED;
 }
 
 /* ---- many ---- */

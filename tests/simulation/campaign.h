@@ -32,6 +32,9 @@ struct campaign_result {
 void campaign_run(const struct campaign *campaign, struct campaign_result *out);
 /* Runs one seed in this process. The story goes to `story`. Returns its code. */
 int campaign_replay(uint64_t seed, FILE *story);
+/* Runs the seeds in this process, and records the first calls of each in the file (store_recording.h). Returns
+ * the code of the last one; CAMPAIGN_CRASHED where the file cannot be written. */
+int campaign_record(const struct campaign *campaign, const char *path);
 /*
  * Leaves acts out as long as the seed comes to the same, and tells the story of what is left.
  * Returns the code of the seed; CAMPAIGN_HOLDS where it breaks nothing.

@@ -15,12 +15,13 @@
 
 #define AMOUNT_MAX UINT64_C(1000000000)
 
-enum action { ACTION_CAMPAIGN, ACTION_REPLAY, ACTION_SHRINK, ACTION_LIST };
+enum action { ACTION_CAMPAIGN, ACTION_REPLAY, ACTION_SHRINK, ACTION_RECORD, ACTION_LIST };
 
 struct arguments {
     struct campaign campaign;
     enum action action;
     uint64_t seed;
+    const char *file; /* of RECORD */
     bool must_find;
 };
 
@@ -31,6 +32,7 @@ enum option_key {
     OPTION_SECONDS,
     OPTION_REPLAY,
     OPTION_SHRINK,
+    OPTION_RECORD,
     OPTION_FIND,
     OPTION_JOBS,
     OPTION_LIST,
@@ -45,6 +47,8 @@ static const struct argp_option options[] = {
     {"replay", OPTION_REPLAY, "SEED", 0, "Run one seed and tell its story", 0},
     {"shrink", OPTION_SHRINK, "SEED", 0,
      "Leave out all that a failing seed can do without, and tell its story", 0},
+    {"record", OPTION_RECORD, "FILE", 0,
+     "Run the seeds one after another, and write what Redis was asked and answered", 0},
     {"find", OPTION_FIND, 0, 0, "Succeed where a promise is broken, and fail where none is", 0},
     {"jobs", OPTION_JOBS, "N", 0, "Use N processes, 1 to 64 (one for each processor)", 0},
     {"list", OPTION_LIST, 0, 0, "Name the faults and the promises", 0},
@@ -102,6 +106,10 @@ static error_t parse(int key, char *value, struct argp_state *state)
         break;
     case OPTION_SHRINK:
         act(arguments, ACTION_SHRINK, value, state);
+        break;
+    case OPTION_RECORD:
+        act(arguments, ACTION_RECORD, NULL, state);
+        arguments->file = value;
         break;
     case OPTION_FIND:
         arguments->must_find = true;
@@ -207,6 +215,8 @@ int main(int argc, char **argv)
         return campaign_replay(arguments.seed, stdout) != CAMPAIGN_HOLDS;
     case ACTION_SHRINK:
         return campaign_shrink(arguments.seed, stdout) != CAMPAIGN_HOLDS;
+    case ACTION_RECORD:
+        return campaign_record(&arguments.campaign, arguments.file);
     case ACTION_CAMPAIGN:
         break;
     }

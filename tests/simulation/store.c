@@ -8,6 +8,7 @@
 
 #include "server/base/check.h"
 #include "tests/simulation/store_internal.h"
+#include "tests/simulation/store_recording.h"
 
 /* ---- keys ---- */
 
@@ -88,6 +89,7 @@ int store_create(struct store **out, store_published *published, void *context)
     memset(store, 0, sizeof(*store));
     store->published = published;
     store->context = context;
+    store->number = recording_number();
     *out = store;
     return 0;
 }
@@ -99,10 +101,16 @@ static void clear_keys(struct store *store)
     table_clear(&store->keys);
 }
 
-void store_clear(struct store *store)
+static void empty(struct store *store)
 {
     clear_keys(store);
     store->libraries_count = 0;
+}
+
+void store_clear(struct store *store)
+{
+    recording_change(RECORDED_CLEAR, store->number, 0);
+    empty(store);
 }
 
 void store_destroy(struct store **store)
@@ -135,7 +143,8 @@ int store_copy(struct store *to, const struct store *from)
 {
     if (to == from)
         return 0;
-    store_clear(to);
+    recording_change(RECORDED_COPY, to->number, from->number);
+    empty(to);
     for (struct table_entry *entry = NULL; (entry = table_next(&from->keys, entry)) != NULL;)
         copy_object(table_add(&to->keys, entry->key, entry->key_length), entry->object);
     memcpy(to->libraries, from->libraries, sizeof(to->libraries));
@@ -162,6 +171,7 @@ struct redisReply *store_call(struct store *store, int count, const char *const 
     const struct store_words call = {.count = count, .text = words, .lengths = lengths};
     (void)store_execute(store, &call, NULL, &store->answer);
     struct redisReply *reply = answer_reply(&store->answer);
+    recording_call(store->number, store->real_us, &call, reply);
     free(measured);
     return reply;
 }

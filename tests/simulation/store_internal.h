@@ -22,6 +22,7 @@ struct store {
     store_published *published; /* may be NULL */
     void *context;              /* borrowed */
     uint64_t real_us;
+    uint32_t number; /* in a recording; 0: it is in none */
     /* In order of loading; borrowed from functions.c, which keeps them for the process. */
     const struct functions_library *libraries[STORE_LIBRARIES_MAX];
     size_t libraries_count;
