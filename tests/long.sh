@@ -16,6 +16,7 @@ loaded  run.sh twice beside two endless loops, each within 60 minutes (some 90 m
 soak    half an hour of load through every fault (some 31 minutes)
 failovers  twenty failovers by Sentinels under load (some 4 minutes)
 faults  500 real faults over two nodes, a Redis with replicas and Sentinels (some 35 minutes)
+upgrades  ten rolling upgrades of three nodes under load (some 10 minutes)
 beat    1,000 links revoked between the grant of their account and their first request (some 5 minutes)
 seeds   100,000 seeds of the simulator, and its store beside Redis with ten new ones (some 40 minutes)'
 
@@ -50,6 +51,10 @@ run_part() {
         TOLLGATE_FAILOVERS=20 build/tests/faults_test --filter 'sentinel/that_names*'
         ;;
     faults) sh tests/faults/chaos.sh --faults 500 ;;
+    upgrades)
+        ninja -C build/tests tollgate tollgate-step-1 tollgate-step-2 || return
+        sh tests/versions/rolling.sh --long
+        ;;
     beat)
         ninja -C build/tests tollgate integration_test || return
         TOLLGATE_REVOCATIONS=1000 build/tests/integration_test --verbose=1 \
@@ -66,7 +71,7 @@ run_part() {
 wanted=
 for argument in "$@"; do
     case $argument in
-    bare | loaded | soak | failovers | faults | beat | seeds) wanted="$wanted $argument" ;;
+    bare | loaded | soak | failovers | faults | upgrades | beat | seeds) wanted="$wanted $argument" ;;
     --list)
         echo "$parts" | while read -r part text; do
             echo "$part: $text"
@@ -76,12 +81,12 @@ for argument in "$@"; do
         exit 0
         ;;
     -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; echo; echo "$parts"; exit 0 ;;
-    *) echo "long.sh: the part '$argument' is unknown; the parts are bare, loaded, soak, failovers, faults, beat and seeds" >&2; exit 64 ;;
+    *) echo "long.sh: the part '$argument' is unknown; the parts are bare, loaded, soak, failovers, faults, upgrades, beat and seeds" >&2; exit 64 ;;
     esac
 done
 
 failed=0
-for part in ${wanted:-bare loaded soak failovers faults beat seeds}; do
+for part in ${wanted:-bare loaded soak failovers faults upgrades beat seeds}; do
     echo "long.sh: $(echo "$parts" | grep "^$part ")"
     started=$(date +%s)
     if run_part "$part"; then result=PASS; else result=FAIL failed=1; fi
