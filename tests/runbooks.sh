@@ -75,6 +75,7 @@ END
     echo 'the_same embedded'
     section 'Adding a node'
     echo 'hear second.log; tollgate account top-up shop/bob --bytes 1MB --transaction order-3 --config second.yaml; bills two-nodes'
+    section 'Upgrading'
     section 'Retiring a node'
     echo 'the_same two-nodes; rm -r second-state; redis-cli -s redis.sock DEL "tg:node:{second}"'
     section 'Adding a node'
