@@ -191,7 +191,7 @@ static int take(struct journal_reader *reader, struct journal_entry *out)
     return -EPROTO;
 }
 
-bool reader_is_newer(const struct journal_reader *reader)
+static bool is_newer(const struct journal_reader *reader)
 {
     uint8_t bytes[JOURNAL_RECORD_BYTES];
     struct journal_record record;
@@ -199,6 +199,18 @@ bool reader_is_newer(const struct journal_reader *reader)
            reader->disk->read(reader->disk->self, reader->fd, 0, bytes, sizeof(bytes)) == 0 &&
            journal_decode(bytes, reader->format, &record) &&
            journal_chained(bytes, sizeof(bytes), record.previous);
+}
+
+int reader_meets_newer(struct journal_reader *reader, uint32_t last)
+{
+    for (uint32_t number = last; number > 0 && number + 1 >= last; number--) {
+        int result = reader_enter(reader, number, 0, false);
+        if (result != 0)
+            return result;
+        if (is_newer(reader))
+            return 1;
+    }
+    return 0;
 }
 
 int reader_next(struct journal_reader *reader, struct journal_entry *out)

@@ -55,9 +55,10 @@ int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count
  * out of place; another negative errno: it cannot be read.
  */
 int reader_next(struct journal_reader *reader, struct journal_entry *out);
-/* Whether the segment that was entered is sound and of a format that a newer version has brought: there, too,
- * its first record has JOURNAL_RECORD_BYTES. One that is damaged is not newer. */
-bool reader_is_newer(const struct journal_reader *reader);
+/* Whether a newer version has written to the journal, whose last segment is `last`; that one may have been
+ * made ahead. A newer segment's first record is sound and names the format; it has JOURNAL_RECORD_BYTES there,
+ * too. 1, 0 or a negative errno. */
+int reader_meets_newer(struct journal_reader *reader, uint32_t last);
 /*
  * Judges the `count` places in `bytes`, which stand behind the reader's last good record, whose chain value is
  * `chain`, in the last segment. A write that a crash cut was never confirmed by fdatasync, may have reached the

@@ -248,8 +248,6 @@ static int remove_unused(struct scan *scan, uint32_t number)
     int result = reader_enter(reader, number, 0, false);
     if (result != 0)
         return result;
-    if (reader_is_newer(reader))
-        return refuse_newer(scan, "the newest segment of the journal");
     if (reader->format == 0 || reader->format > LEDGER_JOURNAL_FORMAT)
         return damaged(scan, "a segment of a format that does not exist");
     /*
@@ -395,6 +393,8 @@ static int read_segments(struct scan *scan, uint32_t last, bool ends_there)
 static int find_last(struct scan *scan, uint32_t *last)
 {
     int result = last_segment(scan, last);
+    if (result == 0 && reader_meets_newer(&scan->reader, *last) == 1)
+        return refuse_newer(scan, "the newest segment of the journal");
     if (result == 0 && *last > 0)
         result = remove_unused(scan, *last);
     if (result == -EBADMSG && scan->watch != NULL && scan->watch->is_written && *last > 0) {

@@ -83,11 +83,7 @@ static int find_last(struct journal_walk *walk)
     uint32_t count;
     int result =
         ledger_system_disk.list(ledger_system_disk.self, walk->directory, &count, &walk->last);
-    if (result == 0 && walk->last > 0)
-        result = reader_enter(&walk->reader, walk->last, 0, false);
-    if (result != 0 || walk->last == 0)
-        return result;
-    if (reader_is_newer(&walk->reader)) {
+    if (result == 0 && reader_meets_newer(&walk->reader, walk->last) == 1) {
         snprintf(
             walk->error, walk->error_size,
             "the newest segment of the journal in %s was written by a newer Tollgate; look at it "
@@ -95,6 +91,10 @@ static int find_last(struct journal_walk *walk)
             walk->state_dir);
         return -EPROTONOSUPPORT;
     }
+    if (result == 0 && walk->last > 0)
+        result = reader_enter(&walk->reader, walk->last, 0, false);
+    if (result != 0 || walk->last == 0)
+        return result;
     result = reader_next(&walk->reader, &entry);
     /* What is there and is not a header, damage perhaps, is met again by walk_next. */
     if (result == 0)

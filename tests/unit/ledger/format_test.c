@@ -245,6 +245,10 @@ Test(ledger_format, a_segment_of_a_newer_format_refuses_the_start_and_stays)
     cr_assert(strstr(error, "look at it with that one") != NULL, "%s", error);
     read_some(segment(1), now);
     cr_assert_eq(memcmp(now, header, sizeof(now)), 0);
+    memset(now, 0, sizeof(now));
+    write_file(segment(2), now, sizeof(now)); /* made ahead */
+    cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EPROTONOSUPPORT);
+    cr_assert_eq(access(segment(2), F_OK), 0, "nothing is changed");
 }
 
 /* ---- records of the present format ---- */
