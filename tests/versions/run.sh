@@ -58,3 +58,5 @@ done
 calls versions-calls-step-1 replay "$functions"
 journals versions-journal "$journal" "$((journal - 1))"
 journals versions-journal-step-1 "$journal"
+"$build/versions-library-step-1" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail 'a next version does not keep to the rules of libraries'; }
+grep Synthesis "$work/log"

@@ -204,9 +204,18 @@ Test(ledger_library, of_two_versions_on_refuses_the_node_until_it_is_another)
 
 /* ---- an older one ---- */
 
+/* Whether a library of the version before may be there; the first version that was kept has none. A later one is
+ * tried in any case, since tests/versions has this file built with TOLLGATE_VERSION_STEP, too. */
+static void need_an_older_version(void)
+{
+    if (LEDGER_FUNCTIONS_FORMAT - 1 < LEDGER_DATA_FORMAT)
+        cr_skip("what version %d stored cannot be used", LEDGER_FUNCTIONS_FORMAT - 1);
+    load_version(LEDGER_FUNCTIONS_FORMAT - 1);
+}
+
 Test(ledger_library, of_the_version_before_is_replaced_while_its_nodes_run)
 {
-    load_version(LEDGER_FUNCTIONS_FORMAT - 1);
+    need_an_older_version();
     note_node(OTHER, 500, LEDGER_FUNCTIONS_FORMAT - 1);
     fixture_open_ready(&fx);
     cr_assert_eq(loaded_version(), LEDGER_FUNCTIONS_FORMAT);
@@ -215,7 +224,7 @@ Test(ledger_library, of_the_version_before_is_replaced_while_its_nodes_run)
 
 Test(ledger_library, is_not_replaced_while_a_node_runs_that_is_two_versions_behind)
 {
-    load_version(LEDGER_FUNCTIONS_FORMAT - 1);
+    need_an_older_version();
     note_node(OTHER, 500, LEDGER_FUNCTIONS_FORMAT - 2);
     fixture_open(&fx);
     expect_refused("upgrade that node");
@@ -227,7 +236,7 @@ Test(ledger_library, is_not_replaced_while_a_node_runs_that_is_two_versions_behi
 
 Test(ledger_library, is_replaced_where_a_node_that_was_two_versions_behind_runs_no_more)
 {
-    load_version(LEDGER_FUNCTIONS_FORMAT - 1);
+    need_an_older_version();
     note_node(OTHER, 11000, LEDGER_FUNCTIONS_FORMAT - 2);
     fixture_open_ready(&fx);
     cr_assert_eq(loaded_version(), LEDGER_FUNCTIONS_FORMAT);
@@ -239,7 +248,7 @@ Test(ledger_library, is_replaced_whatever_this_very_node_called_before)
     fixture_open_ready(&fx);
     snprintf(directory, sizeof(directory), "%s", fx.ledger->lane.state_id);
     cr_assert_eq(fixture_close(&fx), 0);
-    load_version(LEDGER_FUNCTIONS_FORMAT - 1);
+    need_an_older_version();
     note_node(directory, 500, LEDGER_FUNCTIONS_FORMAT - 2);
     fixture_open_ready(&fx);
     cr_assert_eq(loaded_version(), LEDGER_FUNCTIONS_FORMAT);
@@ -247,7 +256,7 @@ Test(ledger_library, is_replaced_whatever_this_very_node_called_before)
 
 Test(ledger_library, is_replaced_where_its_nodes_told_no_version)
 {
-    load_version(LEDGER_FUNCTIONS_FORMAT - 1);
+    need_an_older_version();
     note_node(OTHER, 500, 0);
     fixture_open_ready(&fx);
     cr_assert_eq(loaded_version(), LEDGER_FUNCTIONS_FORMAT);
