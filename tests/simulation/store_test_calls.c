@@ -306,8 +306,8 @@ static void birth(struct world *world, struct call *call)
     call_text(call, world_chance(world, 50) ? "a1" : "-");
     world_id(world, call, INSTANCE);
     world_number(world, call, ONE_OF(world, 0, 1000, 1764000000000));
-    if (world_chance(world, 80))
-        world_number(world, call, 20);
+    if (says)
+        call_text(call, "20");
 }
 
 static void lease(struct world *world, struct call *call)

@@ -257,7 +257,7 @@ def functions_of(program):
 def main():
     parser = argparse.ArgumentParser(prog="rolling.sh")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--pause", type=float, default=2.0)
+    parser.add_argument("--pause", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--keep", action="store_true")
     for name in ("--old", "--new", "--after", "--catalogue"):
