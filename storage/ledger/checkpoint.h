@@ -8,10 +8,10 @@
  *
  * Of each account: how far its records go, what they add up to, and
  *
- *   operations  each that may still count or be asked for: all that move money, as one transaction
- *               may be in two journals and counts once; of suspend and activate, and of limits, the
- *               one with the highest rank; of revocations of a link one until the link's state ends;
- *               of revocations by age the latest
+ *   operations  each that may still count or be asked for: all that move money or have a transaction's
+ *               id, as one transaction may be in two journals and counts once; of others to suspend and
+ *               activate, and of limits, the one with the highest rank; of revocations of a link one
+ *               until the link's state ends; of revocations by age the latest
  *   usage       by day and file for 70 days, by month and file for 13 months, by month for ever
  *   uses        of links with terms, until the link's state ends
  *
@@ -58,6 +58,7 @@ struct checkpoint_account {
     uint64_t first, sequence;  /* of its first and its last record; `first` is not stored */
     uint64_t bytes, responses; /* in all */
     uint64_t operation_number; /* the highest */
+    uint64_t controls;         /* operations in all that move no money: Redis counts them, too */
     uint32_t tail_segment;     /* of its last record */
     uint64_t tail_before;      /* its sequence before that segment */
     struct checkpoint_operation *operations; /* own, as the two below */

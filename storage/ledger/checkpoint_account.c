@@ -37,6 +37,30 @@ void checkpoint_account_clear(struct checkpoint_account *account)
     memset(account, 0, sizeof(*account));
 }
 
+/* What counts as one kind, of which settle_operations may keep one. */
+enum kind { KIND_MONEY, KIND_STATUS, KIND_LIMIT, KIND_AGE, KIND_LINK };
+
+static enum kind kind_of(enum ledger_operation operation)
+{
+    switch (operation) {
+    case LEDGER_OPEN:
+    case LEDGER_TOP_UP:
+    case LEDGER_ADJUST:
+        return KIND_MONEY;
+    case LEDGER_SUSPEND:
+    case LEDGER_ACTIVATE:
+        return KIND_STATUS;
+    case LEDGER_LIMIT:
+        return KIND_LIMIT;
+    case LEDGER_REVOKE_BEFORE:
+        return KIND_AGE;
+    case LEDGER_REVOKE_LINK:
+        return KIND_LINK;
+    }
+    check(false);
+    return KIND_MONEY;
+}
+
 /* ---- adding ---- */
 
 /* Makes room for `more` in an array of `count` items. 0 or -ENOMEM. */
@@ -115,6 +139,7 @@ static int add_operation(struct checkpoint_account *account, const struct journa
     memcpy(operation->node, record->node, sizeof(operation->node));
     if (record->operation_number > account->operation_number)
         account->operation_number = record->operation_number;
+    account->controls += kind_of(record->operation) != KIND_MONEY;
     return 0;
 }
 
@@ -164,6 +189,7 @@ int checkpoint_account_join(struct checkpoint_account *account, struct checkpoin
     later->usages_count = later->uses_count = 0; /* the references moved */
     account->bytes += later->bytes;
     account->responses += later->responses;
+    account->controls += later->controls;
     account->sequence = later->sequence;
     account->tail_segment = later->tail_segment;
     account->tail_before = later->tail_before;
@@ -212,28 +238,6 @@ static int order_uses(const void *first, const void *second)
     return 0;
 }
 
-/* What counts as one kind, of which settle_operations may keep one: status, limits, a link, age. */
-static int kind_of(enum ledger_operation operation)
-{
-    switch (operation) {
-    case LEDGER_OPEN:
-    case LEDGER_TOP_UP:
-    case LEDGER_ADJUST:
-        return 0;
-    case LEDGER_SUSPEND:
-    case LEDGER_ACTIVATE:
-        return 1;
-    case LEDGER_LIMIT:
-        return 2;
-    case LEDGER_REVOKE_BEFORE:
-        return 3;
-    case LEDGER_REVOKE_LINK:
-        return 4;
-    }
-    check(false);
-    return 0;
-}
-
 /* As rank_compare in functions/orders.lua. */
 static int order_ranks(const struct checkpoint_operation *one,
                        const struct checkpoint_operation *other)
@@ -247,9 +251,9 @@ static int order_ranks(const struct checkpoint_operation *one,
 static int order_operations(const void *first, const void *second)
 {
     const struct checkpoint_operation *one = first, *other = second;
-    int kind = kind_of(one->operation);
+    enum kind kind = kind_of(one->operation);
     ORDER(kind, kind_of(other->operation));
-    if (kind == 4) {
+    if (kind == KIND_LINK) {
         int order = strcmp(one->transaction, other->transaction);
         if (order != 0)
             return order;
@@ -266,14 +270,16 @@ static int order_operations(const void *first, const void *second)
     return 0;
 }
 
-/* Merges `later` into `kept` where one of the two says all; false where both are needed. */
+/* Merges `later` into `kept` where one of the two says all; false where both are needed, as that of which
+ * somebody may ask by its transaction's id. */
 static bool merge_operation(struct checkpoint_operation *kept,
                             const struct checkpoint_operation *later)
 {
-    int kind = kind_of(kept->operation);
-    if (kind == 0 || kind != kind_of(later->operation))
+    enum kind kind = kind_of(kept->operation);
+    if (kind == KIND_MONEY || kind != kind_of(later->operation) ||
+        (kind != KIND_LINK && kept->transaction[0] != '\0'))
         return false;
-    if (kind == 4) {
+    if (kind == KIND_LINK) {
         if (strcmp(kept->transaction, later->transaction) != 0)
             return false;
         /* The link is revoked since the first of the two, until the later end. */
@@ -283,12 +289,9 @@ static bool merge_operation(struct checkpoint_operation *kept,
             kept->amount = later->amount;
         return true;
     }
-    if (kind == 3) {
-        if (later->amount > kept->amount)
-            *kept = *later;
-        return true;
-    }
-    *kept = *later; /* of the higher rank, since they are in order */
+    if (kind == KIND_AGE && later->amount <= kept->amount)
+        return later->transaction[0] == '\0';
+    *kept = *later; /* of status and limits: of the higher rank, since they are in order */
     return true;
 }
 
@@ -349,14 +352,32 @@ static void settle_usages(struct checkpoint_account *account, uint64_t time_ms)
     account->usages_count = kept;
 }
 
+/* A link's state ends as a whole: with the last of its uses, which stand together from `from` on. */
+static uint64_t link_ends_ms(const struct checkpoint_account *account, uint32_t from)
+{
+    const struct checkpoint_use *first = &account->uses[from];
+    uint32_t keep_s = 0;
+    for (const struct checkpoint_use *use = first;
+         use < account->uses + account->uses_count &&
+         memcmp(use->link_id, first->link_id, sizeof(use->link_id)) == 0;
+         use++)
+        keep_s = use->keep_s > keep_s ? use->keep_s : keep_s;
+    return (uint64_t)keep_s * 1000 + CHECKPOINT_LINK_KEPT_MS;
+}
+
 static void settle_uses(struct checkpoint_account *account, uint64_t time_ms)
 {
+    uint8_t link_id[LEDGER_LINK_ID_BYTES] = {0};
     uint32_t kept = 0;
+    uint64_t ends_ms = 0;
     SORT(account, uses, order_uses);
     for (uint32_t i = 0; i < account->uses_count; i++) {
         struct checkpoint_use *use = &account->uses[i];
         struct checkpoint_use *before = kept > 0 ? &account->uses[kept - 1] : NULL;
-        bool ended = (uint64_t)use->keep_s * 1000 + CHECKPOINT_LINK_KEPT_MS <= time_ms;
+        if (i == 0 || memcmp(use->link_id, link_id, sizeof(link_id)) != 0)
+            ends_ms = link_ends_ms(account, i);
+        memcpy(link_id, use->link_id, sizeof(link_id));
+        bool ended = ends_ms <= time_ms;
         if (!ended && (before == NULL || order_uses(before, use) != 0)) {
             account->uses[kept++] = *use;
             continue;

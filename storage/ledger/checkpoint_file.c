@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/check.h"
+
 #define MAGIC        UINT64_C(0x31544e504b434754) /* "TGCKPNT1" */
 #define BUFFER_BYTES ((size_t)256 * 1024)
 #define ALIGNMENT    4096u
@@ -28,7 +30,9 @@
     X(accounts)                                                                                    \
     X(downloads)                                                                                   \
     X(body_bytes)                                                                                  \
-    X(body_hash)
+    X(body_hash)                                                                                   \
+    X(blocks)                                                                                      \
+    X(index_hash)
 
 #define HASH_AT (CHECKPOINT_HEAD_BYTES - 8)
 
@@ -90,12 +94,15 @@ void checkpoint_clear(struct checkpoint *checkpoint)
 int checkpoint_create(struct checkpoint_writer *writer, const struct ledger_disk *disk,
                       int directory, uint32_t segment, uint64_t length)
 {
-    uint64_t whole = (CHECKPOINT_HEAD_BYTES + length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    uint64_t index = (length / CHECKPOINT_BLOCK_BYTES + 1) * CHECKPOINT_ENTRY_BYTES;
+    uint64_t whole =
+        (CHECKPOINT_HEAD_BYTES + length + index + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     *writer = (struct checkpoint_writer){
         .disk = disk, .fd = -1, .offset = CHECKPOINT_HEAD_BYTES, .length = whole};
     writer->buffer = malloc(BUFFER_BYTES);
     writer->hash = XXH3_createState();
-    if (writer->buffer == NULL || writer->hash == NULL)
+    writer->block_hash = XXH3_createState();
+    if (writer->buffer == NULL || writer->hash == NULL || writer->block_hash == NULL)
         return -ENOMEM;
     (void)XXH3_64bits_reset(writer->hash);
     writer->fd = disk->create(disk->self, directory, segment, whole);
@@ -116,9 +123,8 @@ static int flush(struct checkpoint_writer *writer)
     return 0;
 }
 
-int checkpoint_write(struct checkpoint_writer *writer, const void *bytes, size_t length)
+static int write_bytes(struct checkpoint_writer *writer, const uint8_t *from, size_t length)
 {
-    const uint8_t *from = bytes;
     if (length > writer->length - writer->offset - writer->buffered)
         return -EFBIG;
     while (length > 0) {
@@ -136,20 +142,84 @@ int checkpoint_write(struct checkpoint_writer *writer, const void *bytes, size_t
     return 0;
 }
 
-static int write_tail(struct checkpoint_writer *writer, const struct checkpoint *checkpoint)
+/* Begins a block with the account, unless one is open. 0 or -ENOMEM. */
+static int begin_block(struct checkpoint_writer *writer, const uint8_t *bytes, uint32_t length)
+{
+    struct checkpoint_blocks *blocks = &writer->blocks;
+    size_t text_length;
+    if (writer->block_bytes > 0)
+        return 0;
+    if (blocks->count == blocks->room) {
+        size_t room = blocks->room == 0 ? 1024 : blocks->room * 2;
+        struct checkpoint_block *list = reallocarray(blocks->list, room, sizeof(*list));
+        if (list == NULL)
+            return -ENOMEM;
+        blocks->list = list;
+        blocks->room = room;
+    }
+    const char *text = checkpoint_account_text(bytes, length, &text_length);
+    check(text != NULL);
+    blocks->list[blocks->count++] = (struct checkpoint_block){
+        .hash = checkpoint_hash(text, text_length), .offset = writer->offset + writer->buffered};
+    (void)XXH3_64bits_reset(writer->block_hash);
+    return 0;
+}
+
+static void end_block(struct checkpoint_writer *writer)
+{
+    if (writer->block_bytes == 0)
+        return;
+    writer->blocks.list[writer->blocks.count - 1].sum = XXH3_64bits_digest(writer->block_hash);
+    writer->block_bytes = 0;
+}
+
+int checkpoint_write(struct checkpoint_writer *writer, const uint8_t *bytes, uint32_t length)
+{
+    int result = begin_block(writer, bytes, length);
+    if (result != 0)
+        return result;
+    (void)XXH3_64bits_update(writer->block_hash, bytes, length);
+    writer->block_bytes += length;
+    if (writer->block_bytes >= CHECKPOINT_BLOCK_BYTES)
+        end_block(writer);
+    writer->accounts++;
+    return write_bytes(writer, bytes, length);
+}
+
+static int write_index(struct checkpoint_writer *writer, struct checkpoint_head *head)
+{
+    uint8_t bytes[CHECKPOINT_ENTRY_BYTES];
+    int result = 0;
+    end_block(writer);
+    (void)XXH3_64bits_reset(writer->block_hash);
+    for (size_t i = 0; i < writer->blocks.count && result == 0; i++) {
+        put64(bytes, writer->blocks.list[i].hash);
+        put64(bytes + 8, writer->blocks.list[i].offset);
+        put64(bytes + 16, writer->blocks.list[i].sum);
+        (void)XXH3_64bits_update(writer->block_hash, bytes, sizeof(bytes));
+        result = write_bytes(writer, bytes, sizeof(bytes));
+    }
+    head->blocks = writer->blocks.count;
+    head->index_hash = XXH3_64bits_digest(writer->block_hash);
+    return result;
+}
+
+static int write_tail(struct checkpoint_writer *writer, struct checkpoint *checkpoint)
 {
     uint8_t bytes[CHECKPOINT_SUM_BYTES];
     int result = 0;
     for (uint64_t i = 0; i < checkpoint->head.segment && result == 0; i++) {
         put64(bytes, checkpoint->bases[i]);
-        result = checkpoint_write(writer, bytes, 8);
+        result = write_bytes(writer, bytes, 8);
     }
     for (uint64_t i = 0; i < checkpoint->head.downloads && result == 0; i++) {
         put64(bytes, checkpoint->downloads[i].download);
         put64(bytes + 8, checkpoint->downloads[i].bytes);
         put64(bytes + 16, checkpoint->downloads[i].responses);
-        result = checkpoint_write(writer, bytes, CHECKPOINT_SUM_BYTES);
+        result = write_bytes(writer, bytes, CHECKPOINT_SUM_BYTES);
     }
+    if (result == 0)
+        result = write_index(writer, &checkpoint->head);
     return result == 0 ? flush(writer) : result;
 }
 
@@ -175,7 +245,9 @@ void checkpoint_writer_close(struct checkpoint_writer *writer)
     if (writer->fd >= 0)
         writer->disk->close(writer->disk->self, writer->fd);
     free(writer->buffer);
+    free(writer->blocks.list);
     XXH3_freeState(writer->hash);
+    XXH3_freeState(writer->block_hash);
     *writer = (struct checkpoint_writer){.fd = -1};
 }
 
@@ -263,7 +335,9 @@ static int read_tail(struct checkpoint_reader *reader, struct checkpoint *out)
     uint64_t left = reader->end - reader->offset + reader->buffered - reader->at;
     int result = 0;
     if (head->segment > left / 8 || head->downloads > left / CHECKPOINT_SUM_BYTES ||
-        left != head->segment * 8 + head->downloads * CHECKPOINT_SUM_BYTES)
+        head->blocks > left / CHECKPOINT_ENTRY_BYTES ||
+        left != head->segment * 8 + head->downloads * CHECKPOINT_SUM_BYTES +
+                    head->blocks * CHECKPOINT_ENTRY_BYTES)
         return -EBADMSG;
     out->bases = calloc(head->segment + 1, sizeof(out->bases[0]));
     out->downloads = calloc(head->downloads + 1, sizeof(out->downloads[0]));
@@ -281,6 +355,9 @@ static int read_tail(struct checkpoint_reader *reader, struct checkpoint *out)
             .download = get64(at), .bytes = get64(at + 8), .responses = get64(at + 16)};
         reader->at += CHECKPOINT_SUM_BYTES;
     }
+    for (uint64_t i = 0; result == 0 && i < head->blocks; i++) /* hashed, and not needed */
+        if ((result = fill(reader, CHECKPOINT_ENTRY_BYTES)) == 0)
+            reader->at += CHECKPOINT_ENTRY_BYTES;
     return result;
 }
 

@@ -6,7 +6,9 @@
  *   head         512 bytes, written last, so that a file without it is none: CHECKPOINT_MAGIC, the
  *                fields of struct checkpoint_head, and XXH3-64 of the head before it
  *   body         accounts (checkpoint_format.c) by checkpoint_hash and text; for each segment how many
- *                records stand before it; each download that is open; its XXH3-64 stands in the head
+ *                records stand before it; each download that is open; the index, for each block of
+ *                accounts its first one's hash, its place in the file and its XXH3-64. The XXH3-64 of all
+ *                that, and of the index alone, stand in the head
  */
 #ifndef TOLLGATE_LEDGER_CHECKPOINT_FILE_H
 #define TOLLGATE_LEDGER_CHECKPOINT_FILE_H
@@ -16,10 +18,13 @@
 #include "storage/ledger/checkpoint.h"
 #include "storage/ledger/sums.h"
 
-#define CHECKPOINT_FORMAT     (1u + TOLLGATE_VERSION_STEP)
-#define CHECKPOINT_OLDEST     1u /* the oldest format that is read */
+#define CHECKPOINT_FORMAT     (2u + TOLLGATE_VERSION_STEP)
+#define CHECKPOINT_OLDEST     2u /* the oldest format that is read */
 #define CHECKPOINT_HEAD_BYTES 512u
 #define CHECKPOINT_SUM_BYTES  24u /* of an open download */
+#define CHECKPOINT_BLOCK_BYTES                                                                     \
+    ((size_t)16 * 1024)            /* a block of accounts ends with the one that fills so much */
+#define CHECKPOINT_ENTRY_BYTES 24u /* of a block, in the index */
 
 struct checkpoint_head {
     uint8_t instance[JOURNAL_ID_BYTES];
@@ -32,6 +37,17 @@ struct checkpoint_head {
     uint64_t bytes, responses; /* of all accounts */
     uint64_t accounts, downloads;
     uint64_t body_bytes, body_hash;
+    uint64_t blocks, index_hash;
+};
+
+/* A block of accounts: the hash of its first one, where it begins in the file, its XXH3-64. */
+struct checkpoint_block {
+    uint64_t hash, offset, sum;
+};
+
+struct checkpoint_blocks {
+    struct checkpoint_block *list; /* owns */
+    size_t count, room;
 };
 
 /* What a start needs of a checkpoint beside the accounts. */
@@ -53,14 +69,18 @@ struct checkpoint_writer {
     size_t buffered;
     XXH3_state_t *hash; /* owns */
     uint64_t accounts;
+    struct checkpoint_blocks blocks;
+    XXH3_state_t *block_hash; /* owns: of the block that is open */
+    size_t block_bytes;       /* of that one; 0: none is open */
 };
 
-/* Makes the file, of at most `length` bytes behind its head. 0 or a negative errno, as
- * segment_create. */
+/* Makes the file, of at most `length` bytes of accounts, segments and downloads behind its head, and of
+ * what its index takes. 0 or a negative errno, as segment_create. */
 int checkpoint_create(struct checkpoint_writer *writer, const struct ledger_disk *disk,
                       int directory, uint32_t segment, uint64_t length);
-/* Appends bytes of the body. 0 or a negative errno; -EFBIG where they pass its length. */
-int checkpoint_write(struct checkpoint_writer *writer, const void *bytes, size_t length);
+/* Appends an account, encoded, in the file's order. 0 or a negative errno; -EFBIG where it passes the
+ * file's length. */
+int checkpoint_write(struct checkpoint_writer *writer, const uint8_t *bytes, uint32_t length);
 /* Appends what is behind the accounts, and the head, and waits until both are on disk. Fills the
  * fields of the head that describe the body. 0 or a negative errno. */
 int checkpoint_finish(struct checkpoint_writer *writer, struct checkpoint *checkpoint);

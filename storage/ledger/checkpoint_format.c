@@ -7,8 +7,8 @@
  *              8 u64 sequence   16 u64 bytes   24 u64 responses   32 u64 operation's number
  *             40 u64 tail before                          48 u32 tail segment
  *             52 u32 files      56 u32 operations         60 u32 usages
- *             64 u64 uses       72 the name, then all files, operations, usages and uses; zeros up to
- *                               the length
+ *             64 u64 uses       72 u64 controls
+ *             80 the name, then all files, operations, usages and uses; zeros up to the length
  *   file       u16 length, text
  *   operation  u8 operation, u8 plan, u8 length of the transaction, u8 length of the node,
  *              u32 max_conns, u64 amount, time, number, max_bytes, transaction, node
@@ -23,7 +23,7 @@
 #include "server/base/check.h"
 #include "storage/ledger/checkpoint.h"
 
-#define HEAD_BYTES          72u
+#define HEAD_BYTES          80u
 #define OPERATION_BYTES_MIN 40u
 #define USAGE_BYTES         24u
 #define USE_BYTES           64u
@@ -155,6 +155,7 @@ static uint8_t *put_head(uint8_t *at, const struct checkpoint_account *account, 
     at = put(at, account->operations_count, 4);
     at = put(at, account->usages_count, 4);
     at = put(at, account->uses_count, 8);
+    at = put(at, account->controls, 8);
     return put_text(at, account->name->text, account->name->length);
 }
 
@@ -324,6 +325,7 @@ static int read_head(struct cursor *cursor, struct names *names, struct checkpoi
     out->operations_room = number32(cursor);
     out->usages_room = number32(cursor);
     out->uses_room = (uint32_t)number(cursor, 8);
+    out->controls = number(cursor, 8);
     size_t left = (size_t)(cursor->end - cursor->at);
     if (cursor->bad || length > LEDGER_FILE_MAX || *files > left / 2 ||
         out->operations_room > left / OPERATION_BYTES_MIN ||

@@ -122,8 +122,8 @@ static int write_account(struct making *making, struct checkpoint_account *accou
     making->bytes.length = 0;
     int result = checkpoint_account_encode(account, &making->bytes);
     if (result == 0)
-        result = checkpoint_write(&making->writer, making->bytes.data, making->bytes.length);
-    making->writer.accounts++;
+        result =
+            checkpoint_write(&making->writer, making->bytes.data, (uint32_t)making->bytes.length);
     return result;
 }
 
@@ -179,7 +179,6 @@ static int merge(struct making *making)
             result = write_joined(making, bytes, length, part);
         } else {
             result = checkpoint_write(&making->writer, bytes, length);
-            making->writer.accounts++;
         }
         if (result != 0)
             return result;
