@@ -113,7 +113,8 @@ static enum refusal refusal_of_admission(enum ledger_admission admission)
         return refusal_of_verdict(REFUSED_EXPIRED);
     case LEDGER_SET_ASIDE:
         return REFUSAL_ACCOUNT_SET_ASIDE;
-    case LEDGER_OUTDATED: /* never: it counts as no answer */
+    case LEDGER_OUTDATED: /* never, as the next one: it counts as no answer */
+    case LEDGER_FILLING:
         break;
     }
     return REFUSAL_NONE;

@@ -100,6 +100,7 @@ static bool is_denied(const struct question *question)
     case LEDGER_USED_UP:
     case LEDGER_OUTDATED:
     case LEDGER_SET_ASIDE:
+    case LEDGER_FILLING:
         break;
     }
     return false;
@@ -183,7 +184,8 @@ static void on_reply(void *context, const struct redisReply *reply)
             ledger_lease_is_outdated(grants->ledger, grant->revision);
         status = -ESTALE; /* the question is not answered */
     }
-    if (status == 0 && is_forgotten(question, grant))
+    /* Neither does that count which parts of the account are missing to judge. */
+    if (status == 0 && (is_forgotten(question, grant) || grant->admission == LEDGER_FILLING))
         status = -ESTALE;
     question->status = status;
     if (question->is_confirmed)

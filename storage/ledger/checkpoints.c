@@ -19,6 +19,7 @@
 #define RECORDS_DUE   (UINT64_C(1) << 20) /* where the options say nothing: 256 MiB of the journal */
 #define RECORDS_TIMES 4 /* what is taken into one checkpoint, in times of what makes it due */
 #define DAY_MS        UINT64_C(86400000)
+#define HELD_MS       DAY_MS /* behind the journal's replay, one of which parts may be in Redis */
 #define LOOK_MS       1000   /* whether there is something to do */
 #define RETRY_MS      600000 /* behind one that could not be made */
 #define NAMES_HINT    1024   /* one account and its files at a time */
@@ -183,15 +184,68 @@ static uint64_t give_up(struct checkpoints *checkpoints, uint32_t segment, int r
     return now_ms + RETRY_MS;
 }
 
-/* Keeps the newest one and the one before it. */
+/* The first and the last one that is held: one number, as two threads have it. */
+static uint64_t held_range(uint32_t first, uint32_t last)
+{
+    return (uint64_t)first << 32 | last;
+}
+
+/* Those that an earlier process has left. */
+static void hold_all(const struct checkpoints *checkpoints)
+{
+    int64_t last = atomic_load(&checkpoints->segment), first = last;
+    for (int64_t older = last; older > 0;) {
+        older = checkpoint_newest(&checkpoints->place, (uint32_t)older - 1);
+        first = older > 0 ? older : first;
+    }
+    if (last > 0)
+        atomic_store(&checkpoints->ledger->checkpoints_held,
+                     held_range((uint32_t)first, (uint32_t)last));
+    atomic_store(&checkpoints->ledger->checkpoints_held_until_ms, UINT64_MAX);
+}
+
+void checkpoints_hold(struct ledger *ledger, uint32_t segment)
+{
+    bool is_over = checkpoints_held(ledger) == UINT32_MAX;
+    uint64_t held = is_over ? 0 : atomic_load(&ledger->checkpoints_held);
+    uint32_t first = (uint32_t)(held >> 32), last = (uint32_t)held;
+    first = held == 0 || segment < first ? segment : first;
+    last = segment > last ? segment : last;
+    ledger->has_begun = true;
+    atomic_store(&ledger->checkpoints_held, held_range(first, last));
+    atomic_store(&ledger->checkpoints_held_until_ms, UINT64_MAX);
+}
+
+void checkpoints_release(struct ledger *ledger)
+{
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    if (atomic_load(&ledger->checkpoints_held_until_ms) == UINT64_MAX)
+        atomic_store(&ledger->checkpoints_held_until_ms,
+                     ledger->has_begun ? now_ms + HELD_MS : now_ms);
+}
+
+uint32_t checkpoints_held(struct ledger *ledger)
+{
+    uint64_t held = atomic_load(&ledger->checkpoints_held);
+    bool is_over = atomic_load(&ledger->checkpoints_held_until_ms) <= ledger_monotonic_ms(ledger);
+    return held == 0 || is_over ? UINT32_MAX : (uint32_t)(held >> 32);
+}
+
+static bool is_held(struct ledger *ledger, uint32_t segment)
+{
+    uint64_t held = atomic_load(&ledger->checkpoints_held);
+    return segment >= checkpoints_held(ledger) && segment <= (uint32_t)held;
+}
+
+/* Keeps the newest one, the one before it, and those of which parts may be in Redis. */
 static void remove_older(struct checkpoints *checkpoints)
 {
     const struct checkpoint_place *place = &checkpoints->place;
     int64_t newest = checkpoint_newest(place, atomic_load(&checkpoints->segment));
-    int64_t before = newest > 0 ? checkpoint_newest(place, (uint32_t)newest - 1) : 0;
-    int64_t old = before > 0 ? checkpoint_newest(place, (uint32_t)before - 1) : 0;
-    if (old > 0)
-        (void)place->disk->remove(place->disk->self, place->checkpoints, (uint32_t)old);
+    int64_t old = newest > 0 ? checkpoint_newest(place, (uint32_t)newest - 1) : 0;
+    while (old > 0 && (old = checkpoint_newest(place, (uint32_t)old - 1)) > 0)
+        if (!is_held(checkpoints->ledger, (uint32_t)old))
+            (void)place->disk->remove(place->disk->self, place->checkpoints, (uint32_t)old);
 }
 
 /* Those that the start did not take: unfinished, damaged, or of segments that the journal has lost, which
@@ -282,6 +336,7 @@ int checkpoints_start(struct ledger *ledger)
                                                    .instance = ledger->lane.instance};
     checkpoints->made_ms = ledger_monotonic_ms(ledger);
     atomic_store(&checkpoints->segment, ledger->journal.from_checkpoint);
+    hold_all(checkpoints);
     remove_newer(checkpoints);
     pthread_mutex_init(&checkpoints->lock, NULL);
     clock_cond_init(&checkpoints->stopped);

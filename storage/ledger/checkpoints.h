@@ -22,6 +22,18 @@ uint64_t checkpoints_step(struct ledger *ledger);
 uint32_t checkpoints_segment(const struct ledger *ledger);
 
 /*
+ * Of the poster: keeps the file of a checkpoint of which some parts and not all may come to be in Redis, as
+ * another may not take its place there, and all between this one and those that it keeps already; and lets
+ * them go a day after the journal is in Redis, which may go back. From the start on, all that are there are
+ * kept until then: an earlier process may have begun them.
+ */
+void checkpoints_hold(struct ledger *ledger, uint32_t segment);
+void checkpoints_release(struct ledger *ledger);
+/* The first one that is kept so, behind which the segments are needed, too; UINT32_MAX: there is none. Any
+ * thread. */
+uint32_t checkpoints_held(struct ledger *ledger);
+
+/*
  * Compares a checkpoint with itself and with what the ledger has counted of each account. 0; -EBADMSG
  * with a sentence in `error`: it is not what the journal comes to; or another negative errno.
  */

@@ -83,6 +83,8 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     out->accounts_set_aside = atomic_load(&ledger->accounts_aside);
     out->checkpoint_segment = checkpoints_segment(ledger);
     out->checkpoints = atomic_load(&ledger->checkpoints_made);
+    out->accounts_filling = atomic_load(&ledger->accounts_filling);
+    out->accounts_filled = atomic_load(&ledger->accounts_filled);
     out->checkpoints_refused = atomic_load(&ledger->checkpoints_refused);
     out->responses_undescribed = atomic_load(&ledger->responses_undescribed);
     out->refused_full = atomic_load(&ledger->refused_full);
@@ -414,10 +416,10 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
     *pointer = NULL;
     uint64_t deadline = ledger_monotonic_ms(ledger) + deadline_ms;
     push_stop(ledger);
-    checkpoints_stop(ledger);
     int written = writer_stop(ledger);
     uint64_t unposted = drains_stop(ledger, deadline);
     unposted += poster_stop(ledger, deadline);
+    checkpoints_stop(ledger); /* the poster asks for the newest one */
     ledger_free(ledger);
     return written != 0 ? written : (int64_t)unposted;
 }

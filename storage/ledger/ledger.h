@@ -53,6 +53,9 @@ struct ledger_options {
     /* How many records of the journal stand behind a checkpoint before the next one is due, about;
      * 0: 1,048,576. Four times as many at most are taken into one. */
     uint64_t checkpoint_records;
+    /* How many rows of an account's checkpoint are posted to an emptied Redis in one part; 0: 250, which
+     * is the most. What was begun with one number is finished with the same. */
+    uint32_t fill_rows;
     /* How often usage is posted, 100 to 60000; 0: at once. Operations are posted at once. */
     uint32_t post_interval_ms;
     uint32_t mark_ms;       /* how often a download that moves is marked, 10 to 1000 */

@@ -172,6 +172,10 @@ struct ledger {
     _Atomic bool birth_doubted; /* what Redis answers may be what one that lost its data says */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
     _Atomic uint64_t checkpoints_made, checkpoints_refused;
+    /* See checkpoints_hold: the first one << 32, and the last one; and for how long (monotonic). */
+    _Atomic uint64_t checkpoints_held, checkpoints_held_until_ms;
+    bool has_begun; /* of the poster: this process has had some kept */
+    _Atomic uint64_t accounts_filling, accounts_filled; /* by the poster */
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
 };
 

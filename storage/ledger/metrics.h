@@ -37,6 +37,11 @@
       "Checkpoints that were made and are what the journal comes to.")                             \
     X(checkpoints_refused, COUNTER, "checkpoints", "", checkpoints_refused,                        \
       "Checkpoints that were made and removed, because they are not.")                             \
+    X(accounts_filling, GAUGE, "accounts", "", accounts_filling,                                   \
+      "Accounts of which Redis has nothing, as when it was emptied, and that wait for their "      \
+      "checkpoint to be posted.")                                                                  \
+    X(accounts_filled, COUNTER, "accounts", "", accounts_filled,                                   \
+      "Accounts of which a checkpoint was posted in place of its records.")                        \
     X(refused_full, COUNTER, "downloads", "", refused_full,                                        \
       "Downloads that were refused because the journal lacked room.")                              \
     X(redis_connects, COUNTER, "connections", "", redis_connects,                                  \

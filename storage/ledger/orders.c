@@ -119,6 +119,19 @@ static int ask_verdict(struct redis *redis, struct ledger_account *of,
     return verdict;
 }
 
+/* Asks again while parts of the account are missing in Redis, until the deadline. */
+static int await_verdict(struct redis *redis, struct ledger_account *of,
+                         const struct ledger_request *request, uint64_t deadline_ms,
+                         uint64_t *number)
+{
+    static const struct timespec pause = {.tv_nsec = REPLAY_POLL_MS * 1000000L};
+    int verdict;
+    while ((verdict = ask_verdict(redis, of, request, number)) == LEDGER_VERDICT_FILLING &&
+           clock_monotonic_ms() < deadline_ms)
+        nanosleep(&pause, NULL);
+    return verdict;
+}
+
 /* What a verdict means. 0: the order may be journalled, or is KNOWN. */
 static int judge_verdict(int verdict)
 {
@@ -246,7 +259,7 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
     /* What was journalled before must be visible, or a repetition would not be seen. */
     if (ledger_wait_account(ledger, account, deadline_ms) != 0)
         return -EAGAIN;
-    int verdict = ask_verdict(redis, account, request, &number);
+    int verdict = await_verdict(redis, account, request, deadline_ms, &number);
     if (account_redis_confirm(ledger, redis, losses) != 0)
         return -EAGAIN;
     int result = judge_verdict(verdict);

@@ -94,6 +94,8 @@ static int follow_lease(struct poster *poster)
         return poster_resync(poster);
     case LEASE_TO_RESYNC:
         return poster_resync_on(poster);
+    case LEASE_TO_FILL:
+        return poster_fill_on(poster);
     case LEASE_TO_POST:
         return poster_post_on(poster);
     case LEASE_TO_REST:
@@ -128,6 +130,8 @@ static int rest(struct poster *poster)
         aside_try_again(poster, false);
         return poster_resync(poster);
     }
+    if (poster_fill_waits(poster))
+        return poster_fill(poster);
     uint64_t due_ms = poster->pending.due_ms;
     if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records) ||
         due_ms <= ledger_monotonic_ms(ledger) || poster_is_asked(poster))
@@ -156,6 +160,8 @@ static int go_on(struct poster *poster)
         return poster_resync_on(poster);
     case POSTER_RESTING:
         return rest(poster);
+    case POSTER_FILLING:
+        return poster_fill_on(poster);
     case POSTER_POSTING:
         return poster_post_on(poster);
     case POSTER_TELLING:
@@ -198,7 +204,7 @@ static int act(struct poster *poster)
         snprintf(poster->error, sizeof(poster->error), "%s", error);
         return result != 0 && result != -ESTALE ? result : -EAGAIN;
     }
-    if (poster->answered < poster->asked) {
+    if (poster->answered < poster->asked && !poster_fill_has_room(poster)) {
         poster->next_ms = UINT64_MAX;
         return WAITS;
     }

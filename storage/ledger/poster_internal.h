@@ -3,6 +3,7 @@
  * The poster's parts among themselves, and its tests; nobody else includes this. poster.c has the
  * steps, poster_connect.c what a new connection asks, poster_resync.c the watermarks and the cursor,
  * poster_tell.c what a killed process held,
+ * poster_fill.c the checkpoints of accounts of which Redis has nothing,
  * poster_post.c the batches, and poster_state.c what the rest of the ledger sees. One thread calls
  * them.
  *
@@ -39,6 +40,7 @@ enum poster_state {
     POSTER_LEASING,    /* the lease was asked for; `purpose` says what follows */
     POSTER_RESYNCING,  /* a page of watermarks was asked for */
     POSTER_RESTING,    /* nothing is due before next_ms, unless there are new records or notices */
+    POSTER_FILLING,    /* parts of checkpoints were sent; more follow before all are answered */
     POSTER_POSTING,    /* a pipeline of the batch was sent */
     POSTER_TELLING,    /* Redis was told that what a killed process held is held no more */
     POSTER_ENDING,     /* the lease is being given back */
@@ -49,7 +51,8 @@ enum lease_purpose {
     LEASE_TO_BEGIN, /* after connecting: the watermarks are asked for in any case */
     LEASE_TO_REST,  /* it was due between two batches; if it was lost meanwhile, resync */
     LEASE_TO_RESYNC, /* it was due within the watermarks or the batch: a copy of this directory may */
-    LEASE_TO_POST,   /* have held it if it was lost meanwhile, so the poster reconnects */
+    LEASE_TO_FILL,   /* have held it if it was lost meanwhile, so the poster reconnects */
+    LEASE_TO_POST,
 };
 
 struct poster;
@@ -95,6 +98,9 @@ struct poster {
     size_t page_count;
     uint32_t missing;      /* the first segment with something that Redis lacks, as far as known */
     uint32_t safe_segment; /* Redis confirmed all records before this segment */
+    uint32_t checkpoint;   /* the segment of the one that this resync may post; 0: none */
+    uint32_t unreadable;   /* that of one that could not be read; 0: none */
+    struct fills *fills;   /* owns; NULL: no account is to be filled */
     bool lost;             /* a watermark went back in this resync */
     bool placed;           /* the cursor stands in a segment */
     bool current;          /* Redis has all records up to `target` */
@@ -176,6 +182,24 @@ int poster_resync_on(struct poster *poster); /* of RESYNCING */
 
 /* Tells the next ones, once the journal is posted. */
 int poster_tell(struct poster *poster);
+
+/* ---- poster_fill.c ---- */
+
+/* Notes in a resync that Redis has nothing of the account. 0 or -ENOMEM. */
+int poster_fill_note(struct poster *poster, struct ledger_account *account);
+/* Whether some accounts were noted and are not filled yet. */
+bool poster_fill_waits(const struct poster *poster);
+/* Begins to post the checkpoints of those that were noted. */
+int poster_fill(struct poster *poster);
+int poster_fill_on(struct poster *poster); /* of FILLING, also while parts are under way */
+/* Whether further parts may be sent while others are under way. */
+bool poster_fill_has_room(const struct poster *poster);
+/* Sets an account aside of which Redis has parts of the checkpoint of this segment, which the node has
+ * no longer: nothing there can be used. 0 or -EAGAIN, as aside_set. */
+int poster_set_aside_begun(struct poster *poster, struct ledger_account *account,
+                           long long segment);
+/* Drops what was noted; nothing of it may be under way. */
+void poster_fill_forget(struct poster *poster);
 
 /* ---- poster_post.c ---- */
 

@@ -52,6 +52,7 @@ void poster_forget_posts(struct poster *poster)
 {
     post_batch_clear(&poster->batch);
     pending_clear(&poster->pending);
+    poster_fill_forget(poster);
 }
 
 static int tell_unread(struct poster *poster, int result)
@@ -118,6 +119,8 @@ static int take_post(struct poster *poster, size_t index, const redisReply *repl
         ledger_lease_is_outdated(ledger, (uint64_t)reply->element[1]->integer);
         return -ESTALE;
     }
+    if (reply->element[0]->integer == 3)
+        return poster_set_aside_begun(poster, post->account, reply->element[1]->integer);
     if (reply->element[0]->integer != 0 || reply->element[1]->integer != (long long)post->to)
         return -ESTALE;
     if (reply->element[3]->integer == 1)

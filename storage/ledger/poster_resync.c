@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "storage/ledger/aside.h"
+#include "storage/ledger/checkpoints.h"
 #include "storage/ledger/keys.h"
 #include "storage/ledger/poster_internal.h"
 
@@ -30,19 +31,25 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
     poster_object(poster, LEDGER_REFUSED, text);
 }
 
-/* Lowers `segment` to the one where replay must begin for this account. */
-static void needs_from(struct ledger_account *account, uint32_t *segment)
+/* Lowers poster->missing to the segment where replay must begin for this account: where Redis has nothing of
+ * it, its checkpoint is posted first. 0 or -ENOMEM. */
+static int needs_from(struct poster *poster, struct ledger_account *account)
 {
     /* Most accounts lack nothing and need no lock. What is journalled from now on stands in
      * a later segment. */
     if (aside_skips(account) ||
         account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
-        return;
+        return 0;
     pthread_mutex_lock(&account->name.names->lock);
-    uint32_t from = account->watermark >= account->tail_before ? account->tail_segment : 1;
+    uint32_t tail = account->tail_segment;
+    uint64_t before = account->tail_before;
     pthread_mutex_unlock(&account->name.names->lock);
-    if (from < *segment)
-        *segment = from;
+    bool is_covered = account->watermark == 0 && poster->checkpoint > 0 &&
+                      (tail <= poster->checkpoint || before > 0);
+    uint32_t from = is_covered ? poster->checkpoint + 1 : account->watermark >= before ? tail : 1;
+    if (!is_covered || tail > poster->checkpoint)
+        poster->missing = from < poster->missing ? from : poster->missing;
+    return is_covered ? poster_fill_note(poster, account) : 0;
 }
 
 /* Some watermarks were taken over by then, so it counts at once. */
@@ -133,8 +140,12 @@ static int place_cursor(struct poster *poster)
 
 int poster_resync_on(struct poster *poster)
 {
-    for (size_t i = 0; i < poster->page_count; i++)
-        needs_from(poster->page[i], &poster->missing);
+    for (size_t i = 0; i < poster->page_count; i++) {
+        if (needs_from(poster, poster->page[i]) != 0) {
+            snprintf(poster->error, sizeof(poster->error), "no memory");
+            return -EAGAIN;
+        }
+    }
     poster->page_count = 0;
     /* A million accounts take longer than a lease lasts. */
     if (lease_is_due(&poster->lease, poster->ledger))
@@ -145,6 +156,10 @@ int poster_resync_on(struct poster *poster)
 int poster_resync(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
+    poster_fill_forget(poster);
+    poster->checkpoint = checkpoints_segment(ledger);
+    if (poster->checkpoint == poster->unreadable)
+        poster->checkpoint = 0;
     poster->target = atomic_load(&ledger->journal.durable_records);
     poster->missing = journal_segments(&ledger->journal);
     poster->next_account = names_recorded(&ledger->names);

@@ -9,6 +9,7 @@
 
 #include "server/base/check.h"
 #include "storage/ledger/birth.h"
+#include "storage/ledger/checkpoints.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/segment.h"
 #include "storage/ledger/where.h"
@@ -189,6 +190,7 @@ static void become_current(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
     poster->current = true;
+    checkpoints_release(ledger);
     where_serve(ledger->where, poster->generation);
     ledger_set_poster_state(ledger, LEDGER_READY, "");
     ledger_say(ledger, LEDGER_EVENT_INFO, "every record of the journal is in Redis");
@@ -207,6 +209,8 @@ bool poster_is_asked(const struct poster *poster)
 uint64_t poster_posted(const struct poster *poster)
 {
     const struct ledger_account *first = poster->pending.first;
+    if (poster_fill_waits(poster))
+        return 0; /* the cursor stands behind what their checkpoints cover */
     return first != NULL ? first->wait_record : poster->reader.count;
 }
 

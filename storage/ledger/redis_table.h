@@ -41,7 +41,8 @@
     X(USED_UP, 5)    /* max_uses */                                                                \
     X(NOT_BEGUN, 7)  /* RESUMING, and no use is open */                                            \
     X(OUTDATED, 9)   /* a later question of this instance, or a later process, was there before */ \
-    X(SET_ASIDE, 10) /* never sent: its data in Redis is not as it should be */
+    X(SET_ASIDE, 10) /* never sent: its data in Redis is not as it should be */                    \
+    X(FILLING, 11)   /* parts of what a journal has of the account are missing there */
 
 /* What an order is answered: whether it may be journalled. */
 #define LEDGER_VERDICTS(X)                                                                         \
@@ -52,7 +53,8 @@
     X(NOT_OPEN, 4)     /* the account is not open */                                               \
     X(TOO_LITTLE, 5)   /* the balance would fall below zero */                                     \
     X(TOO_LARGE, 6)    /* the balance would pass 2^53 - 1 */                                       \
-    X(BUSY, 7)         /* another order is about to open the account, or too many are under way */
+    X(BUSY, 7)         /* another order is about to open the account, or too many are under way */ \
+    X(FILLING, 8)      /* parts of what a journal has of the account are missing */
 
 /* How far a response is for which a grant is asked. */
 #define LEDGER_STAGES(X)                                                                           \
@@ -182,12 +184,42 @@
     X(number, text) /* 0: of a journal that has none */                                            \
     X(by, text)     /* the node that took it, by whose name ties go */
 
+/* tollgate_fill: POST_KEYS and the ring's, a key for each date, and two for each link; and these, the
+ * dates, and so many rows of each kind. */
+#define LEDGER_FILL_ARGUMENTS(X)                                                                   \
+    X(instance, text)                                                                              \
+    X(lease, text)    /* in force at the process that posts */                                     \
+    X(segment, text)  /* which checkpoint it is */                                                 \
+    X(sequence, text) /* the last record that it covers */                                         \
+    X(part, text)     /* from 1 */                                                                 \
+    X(is_last, text)                                                                               \
+    X(wait_ms, text)    /* how long nothing of the account is granted, from the first part on */   \
+    X(controls, text)   /* operations among its records that move no money */                      \
+    X(number, text)     /* the highest of all operations */                                        \
+    X(dates, text)      /* how many follow: yyyymmdd and yyyymm */                                 \
+    X(links, text)      /* how many there are among the keys */                                    \
+    X(usages, text)     /* how many rows: of usage, */                                             \
+    X(uses, text)       /* of uses of links, */                                                    \
+    X(operations, text) /* and of operations */
+/* Usage of a date and file; of a month alone, whose days and files have ended, without a file. */
+#define LEDGER_ROW_ARGUMENTS(X)                                                                    \
+    X(date, text) /* its place among the dates */                                                  \
+    X(file, bytes)                                                                                 \
+    X(bytes, text)                                                                                 \
+    X(responses, text)
+#define LEDGER_USE_ARGUMENTS(X)                                                                    \
+    X(file, bytes)                                                                                 \
+    X(bytes, text)                                                                                 \
+    X(terms, text) /* as in a post of usage */
+/* It follows what a post of money has. */
+#define LEDGER_FILL_MONEY_ARGUMENTS(X) X(link, text) /* its place among the keys; 0: none */
+
 /* tollgate_name */
-#define LEDGER_NAME_KEYS(X)      X(name)
-#define LEDGER_NAME_ARGUMENTS(X) X(directory, text) X(instance, text)
+#define LEDGER_NAME_KEYS(X)            X(name)
+#define LEDGER_NAME_ARGUMENTS(X)       X(directory, text) X(instance, text)
 
 /* tollgate_lease and tollgate_lease_release */
-#define LEDGER_LEASE_KEYS(X)     X(key)
+#define LEDGER_LEASE_KEYS(X)           X(key)
 #define LEDGER_LEASE_ARGUMENTS(X)                                                                  \
     X(number, text)   /* that this process holds; 0: none yet */                                   \
     X(least, text)    /* a lease that is taken gets a number above it */                           \

@@ -296,6 +296,7 @@ static void on_asked(struct attempt *attempt)
     case LEDGER_VERDICT_NOT_OPEN:
     case LEDGER_VERDICT_TOO_LARGE:
     case LEDGER_VERDICT_BUSY:
+    case LEDGER_VERDICT_FILLING:
         attempt_end(attempt, false, "Redis does not take it now");
         break;
     }

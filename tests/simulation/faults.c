@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+#include "storage/ledger/checkpoints.h"
+
 static struct sim_node *draw_node(struct sim *sim, struct random *random)
 {
     return &sim->nodes[random_below(random, SIM_NODES)];
@@ -134,6 +136,46 @@ static void strike_restore(struct sim *sim, struct random *random)
     redis_keep(sim, SNAPSHOT_OF_BACKUP);
     schedule_add(&sim->schedule, sim->schedule.now_us + random_between(random, 3, 15) * SIM_SECOND,
                  go_back, sim, SNAPSHOT_OF_BACKUP);
+}
+
+/* ---- while Redis is filled from checkpoints ---- */
+
+static void strike_between_parts(struct sim *sim, struct random *random)
+{
+    bool any = false;
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        any =
+            any || (sim->nodes[i].ledger != NULL && checkpoints_segment(sim->nodes[i].ledger) > 0);
+    if (!any)
+        return; /* nothing would be filled */
+    strike_empty(sim, random);
+    fills_arm(sim, random);
+}
+
+void fault_between_parts(struct sim_node *node, uint64_t seed)
+{
+    struct sim *sim = node->sim;
+    struct random random = {seed};
+    sim_tell(sim, node->name, "has posted a part of a checkpoint");
+    switch (random_below(&random, 8)) {
+    case 0:
+        strike_empty(sim, &random);
+        break;
+    case 1:
+        strike_restart_redis(sim, &random);
+        break;
+    case 2:
+        redis_keep(sim, SNAPSHOT_OF_BACKUP);
+        schedule_add(&sim->schedule, sim->schedule.now_us + 3 * SIM_SECOND, go_back, sim,
+                     SNAPSHOT_OF_BACKUP);
+        break;
+    case 3:
+    case 4:
+        node_kill(node, "between two parts");
+        break;
+    default:
+        connection_cut(&node->poster, random_next(&random));
+    }
 }
 
 /* ---- nodes ---- */

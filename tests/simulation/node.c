@@ -255,6 +255,7 @@ void node_start(struct sim_node *node)
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
         .checkpoint_records = SIM_CHECKPOINT_RECORDS,
+        .fill_rows = SIM_FILL_ROWS,
         .lease_ms = SIM_LEASE_MS,
         .data_lost_wait_ms = SIM_LOST_MS,
         .event = said,

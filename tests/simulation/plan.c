@@ -21,7 +21,8 @@ static const unsigned rates[] = {
 static bool loses_data(enum sim_fault fault)
 {
     return fault == SIM_FAULT_empty || fault == SIM_FAULT_lose_redis ||
-           fault == SIM_FAULT_fail_over || fault == SIM_FAULT_restore;
+           fault == SIM_FAULT_fail_over || fault == SIM_FAULT_restore ||
+           fault == SIM_FAULT_between_parts;
 }
 
 /* Redis loses data in a seed, or a journal does. */

@@ -18,36 +18,11 @@
  * the answer may be as old as its question, and else push may be behind by what LEDGER_PUSH_LOST_MS
  * allows. SLACK is for ticks and messages.
  */
-#define SLACK_US        (500 * SIM_MS)
-#define BEGUN_LATE_US   (LEDGER_PUSH_LOST_MS * SIM_MS + SLACK_US)
-#define ASKED_LATE_US   (SIM_TIMEOUT_MS * SIM_MS + SLACK_US)
-#define SENT_LATE_US    (SIM_VALIDITY_MS * SIM_MS + ASKED_LATE_US)
-#define PARKED_MOST_US  (SIM_VALIDITY_MS * SIM_MS + 4 * SIM_TIMEOUT_MS * SIM_MS)
-#define INSTANCES_MAX   16
-#define INSTANCE_LENGTH 32
-
-struct watermark {
-    char instance[INSTANCE_LENGTH + 1];
-    uint64_t reached[SIM_ACCOUNTS];
-    uint64_t most[SIM_ACCOUNTS]; /* that was ever reached, also in a Redis that lost it */
-};
-
-struct watch {
-    struct watermark watermarks[INSTANCES_MAX];
-    unsigned instances;
-};
-
-void watch_create(struct sim *sim)
-{
-    sim->watch = calloc(1, sizeof(*sim->watch));
-    check(sim->watch != NULL);
-}
-
-void watch_destroy(struct sim *sim)
-{
-    free(sim->watch);
-    sim->watch = NULL;
-}
+#define SLACK_US       (500 * SIM_MS)
+#define BEGUN_LATE_US  (LEDGER_PUSH_LOST_MS * SIM_MS + SLACK_US)
+#define ASKED_LATE_US  (SIM_TIMEOUT_MS * SIM_MS + SLACK_US)
+#define SENT_LATE_US   (SIM_VALIDITY_MS * SIM_MS + ASKED_LATE_US)
+#define PARKED_MOST_US (SIM_VALIDITY_MS * SIM_MS + 4 * SIM_TIMEOUT_MS * SIM_MS)
 
 void watch_looked(struct sim *sim, enum sim_promise promise)
 {
@@ -109,45 +84,6 @@ static void check_bill(struct sim *sim, unsigned account)
         sim_break(sim, SIM_PROMISE_billed_not_more,
                   "account %s is billed %" PRId64 " bytes, and its clients received %" PRIu64,
                   sim->accounts[account].name, used, sim->accounts[account].delivered);
-}
-
-static void check_watermark(struct sim *sim, unsigned account, const char *instance, uint64_t from,
-                            uint64_t to)
-{
-    struct watch *watch = sim->watch;
-    unsigned i = 0;
-    while (i < watch->instances && strcmp(watch->watermarks[i].instance, instance) != 0)
-        i++;
-    check(i < INSTANCES_MAX && strlen(instance) == INSTANCE_LENGTH);
-    if (i == watch->instances)
-        memcpy(watch->watermarks[watch->instances++].instance, instance, INSTANCE_LENGTH + 1);
-    uint64_t *reached = &watch->watermarks[i].reached[account];
-    watch_looked(sim, SIM_PROMISE_watermark);
-    if (from != *reached + 1 || to < from)
-        sim_break(sim, SIM_PROMISE_watermark,
-                  "of account %s, records %" PRIu64 " to %" PRIu64
-                  " of %s were taken after %" PRIu64,
-                  sim->accounts[account].name, from, to, instance, *reached);
-    *reached = to;
-    if (to > watch->watermarks[i].most[account])
-        watch->watermarks[i].most[account] = to;
-}
-
-uint64_t watch_most(const struct sim *sim, const char *instance, unsigned account)
-{
-    const struct watch *watch = sim->watch;
-    for (unsigned i = 0; i < watch->instances; i++)
-        if (strcmp(watch->watermarks[i].instance, instance) == 0)
-            return watch->watermarks[i].most[account];
-    return 0;
-}
-
-bool watch_lacks(struct sim *sim, const char *instance, unsigned account)
-{
-    char field[INSTANCE_LENGTH + 3];
-    snprintf(field, sizeof(field), "w:%s", instance);
-    return (uint64_t)redis_number(sim, sim->accounts[account].key, field) <
-           watch_most(sim, instance, account);
 }
 
 /* Whose records from `from` on are: a copy posts those of its original, too, which it found. */
@@ -251,7 +187,7 @@ static void check_post(struct sim_node *node, unsigned account, int count,
     const char *const *files = arguments + LEDGER_COUNT(LEDGER_POST_ARGUMENTS);
     uint64_t from = strtoull(arguments[2], NULL, 10);
     check(count > (int)LEDGER_COUNT(LEDGER_POST_ARGUMENTS));
-    check_watermark(sim, account, arguments[0], from, strtoull(arguments[3], NULL, 10));
+    watch_takes(sim, account, arguments[0], from, strtoull(arguments[3], NULL, 10));
     check_bill(sim, account);
     if (strcmp(arguments[4], "usage") == 0) {
         files += LEDGER_COUNT(LEDGER_POST_USAGE_ARGUMENTS);
@@ -261,6 +197,29 @@ static void check_post(struct sim_node *node, unsigned account, int count,
         look_at_all(sim);
         take_away(sim, &sim->accounts[account], strtoll(files[1], NULL, 10), files[4]);
     }
+}
+
+/* Redis was called to fill an account. Behind the arguments stand the dates, and rows of usage, of uses and
+ * of operations. */
+static void check_fill(struct sim_node *node, unsigned account, int count,
+                       const char *const arguments[], const redisReply *reply)
+{
+    struct sim *sim = node->sim;
+    int at = (int)LEDGER_COUNT(LEDGER_FILL_ARGUMENTS);
+    check(count >= at);
+    int usages = atoi(arguments[at - 3]), uses = atoi(arguments[at - 2]);
+    at += atoi(arguments[at - 5]);
+    if (!fills_take(node, account, arguments, reply))
+        return;
+    for (int i = 0; i < usages; i++, at += (int)LEDGER_COUNT(LEDGER_ROW_ARGUMENTS))
+        recorder_of(node, account, 1)->posted[account] += strtoull(arguments[at + 2], NULL, 10);
+    at += uses * (int)LEDGER_COUNT(LEDGER_USE_ARGUMENTS);
+    for (; at < count; at += (int)(LEDGER_COUNT(LEDGER_MONEY_ARGUMENTS) +
+                                   LEDGER_COUNT(LEDGER_FILL_MONEY_ARGUMENTS)))
+        take_away(sim, &sim->accounts[account], strtoll(arguments[at + 1], NULL, 10),
+                  arguments[at + 4]);
+    check_bill(sim, account);
+    look_at_all(sim);
 }
 
 void watch_executed(struct sim *sim, const struct message *message, const redisReply *reply)
@@ -274,6 +233,11 @@ void watch_executed(struct sim *sim, const struct message *message, const redisR
         return;
     if (strcmp(words[1], "tollgate_post") == 0 && reply->element[0]->integer == 0)
         check_post(message->connection->node, account, message->count - behind, words + behind);
+    if (strcmp(words[1], "tollgate_fill") == 0)
+        check_fill(message->connection->node, account, message->count - behind, words + behind,
+                   reply);
+    if (strcmp(words[1], "tollgate_admit") == 0 && reply->element[0]->integer == LEDGER_GRANTED)
+        fills_forbid(sim, account, "granted");
     if (strcmp(words[1], "tollgate_admit") == 0 && reply->element[0]->integer == LEDGER_GRANTED)
         watch_granted(sim, account, message, words + behind, reply);
     if (sim->accounts[account].is_prepaid && !sim->has_lost_data)
@@ -282,18 +246,13 @@ void watch_executed(struct sim *sim, const struct message *message, const redisR
 
 void watch_lost_data(struct sim *sim)
 {
-    struct watch *watch = sim->watch;
     sim->has_lost_data = true;
     for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
         sim->nodes[i].is_older = false;
     look_at_all(sim);
+    fills_look(sim);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        char field[INSTANCE_LENGTH + 3];
-        for (unsigned j = 0; j < watch->instances; j++) {
-            snprintf(field, sizeof(field), "w:%s", watch->watermarks[j].instance);
-            watch->watermarks[j].reached[i] =
-                (uint64_t)redis_number(sim, sim->accounts[i].key, field);
-        }
+        watch_lost_watermarks(sim, i);
         watch_lost_of_copy(sim, i);
         watch_lost_reservations(sim, i);
     }

@@ -31,9 +31,11 @@
 #include "storage/ledger/ledger_internal.h"
 #include "tests/simulation/connection.h"
 #include "tests/simulation/disk.h"
+#include "tests/simulation/fills.h"
 #include "tests/simulation/random.h"
 #include "tests/simulation/redis.h"
 #include "tests/simulation/schedule.h"
+#include "tests/simulation/watermarks.h"
 
 #define SIM_MS                 UINT64_C(1000) /* in microseconds */
 #define SIM_SECOND             (1000 * SIM_MS)
@@ -58,6 +60,7 @@
 #define SIM_LOST_MS            15000 /* data_lost_wait_ms */
 #define SIM_MARK_MS            400
 #define SIM_CHECKPOINT_RECORDS 100 /* fewer than a segment has */
+#define SIM_FILL_ROWS          1   /* of a part of a checkpoint */
 #define SIM_POST_MS            1000
 #define SIM_TURN_MS            150  /* a writer that comes late */
 #define SIM_TIMEOUT_MS         2000 /* admission_timeout_ms */
@@ -211,10 +214,7 @@ struct sim_node {
 
 /* ---- faults ---- */
 
-/*
- * What may go wrong: name, times a minute (in tenths), and what it is. See plan.c for which of them
- * strike in a seed.
- */
+/* What may go wrong: name, times a minute (in tenths), and what it is; plan.c says which in a seed. */
 #define SIM_FAULTS(X)                                                                              \
     X(cut, 40, "a connection to Redis is cut; some of what was sent arrives, no answer does")      \
     X(delay, 40, "a connection is slow for a while; answers come after their askers gave up")      \
@@ -226,6 +226,7 @@ struct sim_node {
     X(lose_redis, 3, "Redis is killed and comes back empty")                                       \
     X(fail_over, 5, "a replica takes the place of Redis, without the newest writes")               \
     X(restore, 2, "Redis comes back as it was some seconds ago")                                   \
+    X(between_parts, 20, "Redis loses all data, and more goes wrong while it is filled again")     \
     X(kill, 20, "a node is killed between two steps, and starts again")                            \
     X(kill_writing, 15, "a node is killed while it writes its journal; power may be lost, too")    \
     X(stop, 8, "a node stops in good order, and starts again")                                     \
@@ -278,6 +279,7 @@ enum sim_fault {
     X(given_back, "after a step of the writer only open downloads are counted and have room")      \
     X(in_force, "what a shop was told is done is done in Redis by then")                           \
     X(opens, "a node's journal can be read when it starts again")                                  \
+    X(filled, "parts of a checkpoint are taken in order, and nothing is granted meanwhile")        \
     X(begins, "a start with a checkpoint knows of each account what one without it does")          \
     X(checkpoints, "a checkpoint is made where it is due, and is what the journal comes to")       \
     X(replays, "the same seed ends in the same state")
@@ -323,6 +325,7 @@ struct sim {
     bool is_emptied;     /* it lost them while it ran, which no node sees at once */
     bool is_resting;     /* nothing goes wrong any more */
     struct sim_redis redis;
+    struct sim_fills fills;
     struct sim_node nodes[SIM_NODES + SIM_COPIES];
     struct sim_account accounts[SIM_ACCOUNTS];
     struct sim_link links[SIM_LINKS];
@@ -347,7 +350,7 @@ void sim_create(struct sim **out, uint64_t seed, const char *directory, struct s
                 FILE *story);
 void sim_run(struct sim *sim);
 void sim_destroy(struct sim **sim);
-/* Of all that can be seen from outside, for comparing two runs of a seed. */
+/* Of all that is seen from outside, for comparing two runs. */
 uint64_t sim_digest(struct sim *sim);
 /* Notes a broken promise, once; the run ends. */
 void sim_break(struct sim *sim, enum sim_promise promise, const char *format, ...)
@@ -408,6 +411,7 @@ void response_answered(void *self, const struct grants_asker *asker,
                        const struct grants_answer *answer);
 
 /* faults.c */
+void fault_between_parts(struct sim_node *node, uint64_t seed);
 void fault_strike(struct sim *sim, enum sim_fault fault, struct random *random);
 /* Ends all that is wrong. */
 void fault_heal(struct sim *sim);
@@ -427,8 +431,6 @@ void shop_check(struct sim *sim);
 /* promises.c; at rest: rest.c */
 /* Which account a key is of; SIM_ACCOUNTS: none. */
 unsigned watch_account_of(const struct sim *sim, const char *key);
-void watch_create(struct sim *sim);
-void watch_destroy(struct sim *sim);
 /* Redis has carried out a command. */
 void watch_executed(struct sim *sim, const struct message *message, const redisReply *reply);
 void watch_received(struct sim_response *response, uint64_t bytes);
@@ -440,10 +442,6 @@ void watch_written(struct sim_node *node);
 void watch_looked(struct sim *sim, enum sim_promise promise);
 /* Redis lost data: what may be overspent and what watermarks may fall. */
 void watch_lost_data(struct sim *sim);
-/* How many records of an account Redis ever had of this instance. */
-uint64_t watch_most(const struct sim *sim, const char *instance, unsigned account);
-/* Whether it has fewer now. */
-bool watch_lacks(struct sim *sim, const char *instance, unsigned account);
 void watch_tick(struct sim *sim);
 
 /* excuses.c */

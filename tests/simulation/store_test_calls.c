@@ -410,6 +410,8 @@ void world_call(struct world *world, struct call *call)
         usage(world, call);
     else if (which < 81)
         transaction(world, call);
+    else if (which < 85)
+        world_fill(world, call);
     else {
         world_command(world, call);
         return;

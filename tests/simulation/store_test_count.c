@@ -80,6 +80,12 @@ static void array_kind(const struct call *call, const redisReply *reply, char *o
                  : first->integer != 0             ? "refused"
                  : reply->element[3]->integer != 0 ? "posted, prepaid"
                                                    : "posted");
+    else if (is_function(call, "tollgate_fill"))
+        snprintf(out, size, "%s",
+                 first->integer == 0   ? "taken"
+                 : first->integer == 1 ? "refused"
+                 : first->integer == 2 ? "refused for its lease"
+                                       : "another was begun");
     else if (is_function(call, "tollgate_lease") || is_function(call, "tollgate_tell"))
         snprintf(out, size, "%lld", first->integer);
     else if (is_function(call, "tollgate_order"))

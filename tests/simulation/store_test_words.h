@@ -43,6 +43,10 @@ void world_reserved(struct world *world, struct call *call);
  * stands there is to be one, since one that is malformed has all questions of its fund refused. */
 void world_pool(struct world *world, struct call *call);
 
+/* ---- store_test_fill.c ---- */
+
+void world_fill(struct world *world, struct call *call);
+
 /* ---- store_test_calls.c ---- */
 
 void call_function(struct call *call, const char *function, int keys);

@@ -1,11 +1,11 @@
 local function account_of(key, instance)
     local f = redis.call('HMGET', key, 'status', 'plan', 'balance', 'revision', 'used', 'revoked_before', 'rate',
-        'max_bytes', 'max_conns', 'revoked_until', 'l:' .. instance)
+        'max_bytes', 'max_conns', 'revoked_until', 'l:' .. instance, 'filling')
     return {
         status = f[1], plan = f[2], balance = stored(f[3], 'balance'), revision = stored(f[4], 'revision'),
         used = stored(f[5], 'used'), revoked_before = stored(f[6], 'revoked_before'), rate = stored(f[7], 'rate'),
         max_bytes = stored(f[8], 'max_bytes'), max_conns = stored(f[9], 'max_conns'),
-        revoked_until = stored(f[10], 'revoked_until'), lease = stored(f[11], 'lease')
+        revoked_until = stored(f[10], 'revoked_until'), lease = stored(f[11], 'lease'), filling = f[12]
     }
 end
 
@@ -114,8 +114,8 @@ end
 -- ceiling, bound} of the account; and of a link with terms {opened, till, acknowledged, ms left of the
 -- use, bounds, posted, ceiling, bound}. `bounds` says what bounds the fund; the figures behind it are 0
 -- where the question told none of that fund. OUTDATED: a later question of the node, or a later process
--- of the instance, was there before, the number of whose lease stands in place of the revision. Unless `takes`, nothing is written, and the answer says
--- what would be.
+-- of the instance, was there before, the number of whose lease stands in place of the revision. FILLING: parts of the
+-- account are missing; nothing was taken. Unless `takes`, nothing is written, and the answer says what would be.
 local function judge(keys, args, takes)
     arity(keys, args, GRANT_KEYS_COUNT, ADMIT_COUNT, TERMS_COUNT)
     local instance, lease = instance_of(args, ADMIT.instance), integer(args, ADMIT.lease, 'lease', 1)
@@ -126,6 +126,9 @@ local function judge(keys, args, takes)
     local account = account_of(keys[GRANT_KEYS.account], instance)
     if account.lease > lease then
         return {OUTDATED, account.lease, 0, 0, 1, 0, 0, 0, 0, 0, 0}
+    end
+    if account.filling and is_filling(account.filling) then
+        return {FILLING, account.revision, 0, 0, 1, 0, 0, 0, 0, 0, 0}
     end
     local fund = account_fund(keys, account)
     local now = (terms or fund and told or account.revoked_until > 0) and now_ms() or 0

@@ -1,13 +1,13 @@
 #!lua name=tollgate
 
 -- What Redis does for the ledger: admission, posting, names and leases. FCALL runs it for workers
--- (admit, judge, tell), the poster (post, name, lease, lease_release, birth) and admin calls (order, usage,
+-- (admit, judge, tell), the poster (post, fill, name, lease, lease_release, birth) and admin calls (order, usage,
 -- reserved). Redis does not roll back, so each function validates everything, the stored values too,
 -- before its first write.
 --
 --   tg:{issuer/account}:account       hash: operations status plan opened status_at balance used
 --                                     revision conflicts rate max_bytes max_conns limits_at
---                                     revoked_before revoked_until recalled holds opening ended, sums
+--                                     revoked_before revoked_until recalled holds opening filling ended, sums
 --                                     of what ends (m:YYYYMM and t:SLOT, see ends.lua), and of
 --                                     each journal its watermark w:INSTANCE and the highest number of
 --                                     a lease under which it asked or posted, l:INSTANCE

@@ -156,7 +156,8 @@ local function order(keys, args)
     local least = integer(args, ORDER.least, 'least', 1)
     local negative = integer(args, ORDER.allow_negative, 'allow_negative', 0, 1)
     local lasts = integer(args, ORDER.lasts, 'lasts', 1, 86400000)
-    local f = redis.call('HMGET', key, 'plan', 'balance', 'operations', 'holds', 'opening')
+    local f = redis.call('HMGET', key, 'plan', 'balance', 'operations', 'holds', 'opening',
+        'filling')
     local balance, number = stored(f[2], 'balance'), math.max(stored(f[3], 'operations') + 1, least)
     local value, stood
     if of.transaction ~= '' then
@@ -164,7 +165,9 @@ local function order(keys, args)
     end
     local known, now = transaction_of(value), now_ms()
     bounded(number, 'the number')
-    if known and (known.rank or known.content ~= of.content) then
+    if f[6] and is_filling(f[6]) then
+        return {VERDICT.FILLING, 0}
+    elseif known and (known.rank or known.content ~= of.content) then
         return {known.content == of.content and VERDICT.KNOWN or VERDICT.CONTRADICTED, 0}
     elseif of.operation == 'open' and f[1] then
         return {VERDICT.OPEN, 0}

@@ -1,12 +1,12 @@
 -- The earliest opening decides the plan, whichever node's journal brings it first.
-local function open_fields(account, set, plan, rank, transaction)
-    if account.opened and rank_compare(rank, account.opened) >= 0 then
+local function open_fields(account, set, of)
+    if account.opened and rank_compare(of.rank, account.opened) >= 0 then
         return
     end
-    set.opened, set.plan = rank_text(rank) .. ' ' .. transaction, plan
-    if account.plan ~= 'postpaid' and plan == 'postpaid' then
+    set.opened, set.plan = rank_text(of.rank) .. ' ' .. of.transaction, of.plan
+    if account.plan ~= 'postpaid' and of.plan == 'postpaid' then
         set.balance = set.balance + account.used
-    elseif account.plan == 'postpaid' and plan == 'prepaid' then
+    elseif account.plan == 'postpaid' and of.plan == 'prepaid' then
         set.balance = set.balance - account.used
     end
     if not account.status then
@@ -14,36 +14,45 @@ local function open_fields(account, set, plan, rank, transaction)
     end
 end
 
--- Posts an operation that moves no money. Behind POST_MONEY_KEYS stands the link of revoke_link, whose
--- amount is when its state may go (ms). The amount of revoke_before is in seconds; that of limit is the rate,
--- followed by max_bytes and max_conns. Each of them has the same effect whatever was posted before it:
--- revocations only add up, and of the others the one with the highest rank counts.
-local function post_control(keys, args, account, of, rank, set)
-    local operation = of.operation
+-- The operation that `args` names at the positions `at`, with its rank and what `limit` sets.
+local function operation_at(args, at)
+    local of = operation_of(args, at)
+    of.rank = {number = integer(args, at.number, 'number', 0), time = integer(args, at.time_ms, 'time', 0),
+        node = match(args, at.by, 'node', '^[a-z0-9%-]+$', 32)}
+    if of.operation == 'limit' then
+        of.max_bytes = integer(args, at.max_bytes, 'max_bytes', 0)
+        of.max_conns = integer(args, at.max_conns, 'max_conns', 0)
+    elseif of.operation == 'revoke_link' and of.amount < 0 then
+        refuse('revoke_link: a time expected')
+    end
+    return of
+end
+
+-- What an operation sets that moves no money. The amount of revoke_link is when the link's state may go (ms), that of
+-- revoke_before is in seconds, and that of limit is the rate. Each of them has the same effect whatever was
+-- posted before it: revocations only add up, and of the others the one with the highest rank counts.
+local function control_fields(account, of, set)
+    local operation, rank = of.operation, of.rank
     if operation == 'revoke_link' then
-        local link = keys[POST_MONEY_KEYS_COUNT + 1]
-        if not link or of.amount < 0 then
-            refuse('revoke_link: a key and a time expected')
-        end
-        local revoked = redis.call('HGET', link, 'revoked')
-        redis.call('HSET', link, 'revoked',
-            text(revoked and math.min(stored(revoked, 'revoked'), rank.time) or rank.time))
-        keep_until(link, of.amount)
         set.revoked_until = math.max(account.revoked_until, bounded(of.amount + LINK_KEPT_MS, 'revoked_until'))
     elseif operation == 'revoke_before' then
         set.revoked_before = math.max(account.revoked_before, of.amount)
     elseif operation == 'limit' then
-        local max_bytes, max_conns = integer(args, MONEY.max_bytes, 'max_bytes', 0),
-            integer(args, MONEY.max_conns, 'max_conns', 0)
         if not account.limits_at or rank_compare(rank, account.limits_at) >= 0 then
-            set.rate, set.max_bytes, set.max_conns = of.amount, max_bytes, max_conns
+            set.rate, set.max_bytes, set.max_conns = of.amount, of.max_bytes, of.max_conns
             set.limits_at = rank_text(rank)
         end
     elseif not account.status_at or rank_compare(rank, account.status_at) >= 0 then
         set.status = operation == 'suspend' and 'suspended' or 'active'
         set.status_at = rank_text(rank)
     end
-    set.revision = account.revision + 1
+end
+
+local function revoke_link(link, of)
+    local revoked = redis.call('HGET', link, 'revoked')
+    redis.call('HSET', link, 'revoked',
+        text(revoked and math.min(stored(revoked, 'revoked'), of.rank.time) or of.rank.time))
+    keep_until(link, of.amount)
 end
 
 -- Adds the transaction's money to the balance, unless it counts already. Of two with the same id and
@@ -102,37 +111,51 @@ local function slot_for(account, known, stood, now)
     return stood, until_now
 end
 
--- Takes POST_MONEY_KEYS and, for revoke_link, the link; and MONEY.
-local function post_money(keys, args, account, to)
-    if #keys < POST_MONEY_KEYS_COUNT or #keys > POST_MONEY_KEYS_COUNT + 1 or #args ~= MONEY_COUNT then
-        refuse('money: wrong number of keys or arguments')
-    end
-    local account_key, now = keys[POST_KEYS.account], now_ms()
-    local of = operation_of(args, MONEY)
-    local rank = {number = integer(args, MONEY.number, 'number', 0),
-        time = integer(args, MONEY.time_ms, 'time', 0), node = match(args, MONEY.by, 'node', '^[a-z0-9%-]+$', 32)}
-    local set = {balance = account.balance}
-    local has_id, value, stood = of.transaction ~= '', nil, nil
-    if has_id then
-        value, stood = transaction_find(keys, POST_MONEY_KEYS.transactions_0, of.transaction)
-    end
-    local known = transaction_of(value)
+-- What an operation comes to, of whose transaction the ring has `value` in the slot `stood`: the fields of the
+-- account that it sets; and what to store of its transaction, where that has an id and counts, in which slot,
+-- and when that ends. Writes nothing.
+local function operation_fields(account, of, value, stood, now, instance)
+    local set, known, has_id = {balance = account.balance}, transaction_of(value), of.transaction ~= ''
     local slot, till = slot_for(account, known, stood, now)
-    local held = of.operation == 'adjust' and redis.call('HGET', account_key, 'holds')
-    local holds = held and holds_beside(held, of.transaction, now)
     if of.operation == 'open' then
-        open_fields(account, set, of.plan, rank, of.transaction)
+        open_fields(account, set, of)
     end
-    local counted, bytes = count_money(account, set, of, rank, known, args[POST.instance])
+    local counted, bytes = count_money(account, set, of, of.rank, known, instance)
     if counted then
         till = sum_money(account, set, bytes, has_id, slot, till)
     else
         set = {conflicts = account.conflicts + 1}
     end
     if not MONEY_OPERATIONS[of.operation] then
-        post_control(keys, args, account, of, rank, set)
+        control_fields(account, of, set)
+    end
+    return set, has_id and counted or nil, slot, till
+end
+
+-- Takes POST_MONEY_KEYS and, for revoke_link, the link; and MONEY.
+local function post_money(keys, args, account, to)
+    if #keys < POST_MONEY_KEYS_COUNT or #keys > POST_MONEY_KEYS_COUNT + 1 or #args ~= MONEY_COUNT then
+        refuse('money: wrong number of keys or arguments')
+    end
+    local account_key, now = keys[POST_KEYS.account], now_ms()
+    local of, link = operation_at(args, MONEY), keys[POST_MONEY_KEYS_COUNT + 1]
+    local value, stood
+    if of.transaction ~= '' then
+        value, stood = transaction_find(keys, POST_MONEY_KEYS.transactions_0, of.transaction)
+    end
+    if of.operation == 'revoke_link' and not link then
+        refuse('revoke_link: a key expected')
+    end
+    local held = of.operation == 'adjust' and redis.call('HGET', account_key, 'holds')
+    local holds = held and holds_beside(held, of.transaction, now)
+    local set, counted, slot, till = operation_fields(account, of, value, stood, now, args[POST.instance])
+    if not MONEY_OPERATIONS[of.operation] then
+        set.revision = account.revision + 1
     end
     -- from here on only writes
+    if of.operation == 'revoke_link' then
+        revoke_link(link, of)
+    end
     for field, value in pairs(set) do
         redis.call('HSET', account_key, field, type(value) == 'number' and text(value) or value)
     end
@@ -142,10 +165,10 @@ local function post_money(keys, args, account, to)
     if of.operation == 'open' then
         redis.call('HDEL', account_key, 'opening')
     end
-    if has_id and counted then
+    if counted then
         transaction_write(keys, POST_MONEY_KEYS.transactions_0, of.transaction, counted, stood, slot, till)
     end
-    redis.call('HSET', account_key, 'operations', text(math.max(account.operations, rank.number)),
+    redis.call('HSET', account_key, 'operations', text(math.max(account.operations, of.rank.number)),
         'w:' .. args[POST.instance], text(to))
     if set.revision then
         announce(account_key, text(set.revision))

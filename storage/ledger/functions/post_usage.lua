@@ -88,12 +88,14 @@ local function add_all(adds)
     end
 end
 
--- Finds the fields and values to be written of a day or a month; none where one field alone moves, as in
+-- Finds the fields and values to be written of a day or a month, which may be known to be empty; none where one field alone moves, as in
 -- most posts: add_all does it then.
 local function find_totals(of, fields, added)
     local totals, known, set = {}, {}, {}
     of.is_new, of.set = true, set
-    add_values(of.key, fields, known)
+    if not of.is_empty then
+        add_values(of.key, fields, known)
+    end
     for i, field in ipairs(fields) do
         of.is_new = of.is_new and not known[field]
         totals[field] = bounded((totals[field] or stored(known[field], field)) + added[i], field)

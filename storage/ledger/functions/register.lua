@@ -2,6 +2,7 @@ redis.register_function('tollgate_admit', function(keys, args) return judge(keys
 redis.register_function('tollgate_judge', function(keys, args) return judge(keys, args, false) end)
 redis.register_function('tollgate_tell', tell)
 redis.register_function('tollgate_post', post)
+redis.register_function('tollgate_fill', fill)
 redis.register_function('tollgate_order', order)
 redis.register_function('tollgate_name', name)
 redis.register_function('tollgate_lease', lease)

@@ -321,6 +321,17 @@ Test(question, that_a_later_one_has_overtaken_is_not_answered)
     lose(1);
 }
 
+Test(question, about_an_account_of_which_Redis_lacks_parts_is_not_answered)
+{
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &(struct ledger_grant){.admission = LEDGER_FILLING});
+    cr_expect_eq(told.status, -ESTALE);
+    cr_expect_not(covers(window, 100));
+    cr_expect_not(pool_of(window)->is_answered);
+    cr_expect_eq(ask(&demand, &asker), 0);
+    lose(1);
+}
+
 Test(question, about_an_account_that_Redis_has_lost_is_not_answered)
 {
     cr_assert_eq(ask(&demand, &asker), 0);
