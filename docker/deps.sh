@@ -12,8 +12,8 @@ set -eu
 
 packages_of() {
     case $1 in
-    run) echo liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libyaml-0-2 libsystemd0 libunistring2 redis-server ;;
-    build) echo gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libyaml-dev libsystemd-dev libunistring-dev ;;
+    run) echo liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libyaml-0-2 libsystemd0 libunistring2 libzstd1 redis-server ;;
+    build) echo gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libyaml-dev libsystemd-dev libunistring-dev libzstd-dev ;;
     # The shop signs with python3-jwt, and reads durations with python3-mutagen.
     demo) echo lame curl python3 python3-jwt python3-mutagen ;;
     bench) echo nginx-light libnginx-mod-http-lua lua-nginx-redis lua-cjson lighttpd wrk iproute2 procps openssl ;;

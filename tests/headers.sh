@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-flags=$(pkg-config --cflags liburing libcrypto libssl libxxhash hiredis jansson yaml-0.1 libsystemd)
+flags=$(pkg-config --cflags liburing libcrypto libssl libxxhash hiredis libzstd jansson yaml-0.1 libsystemd)
 # shellcheck disable=SC2046 # names of ours, without spaces
 [ $# -gt 0 ] || set -- $(find server tokens storage bench -name '*.h')
 for header in "$@"; do

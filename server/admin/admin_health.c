@@ -65,13 +65,15 @@ void admin_ledger_troubles(struct ledger *ledger, json_t *out)
 static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, bool *redis_up)
 {
     struct ledger_stats stats;
-    char text[512] = "";
+    char text[512] = "", retention[512];
     ledger_stats(ledger, &stats);
+    ledger_retention_text(ledger, retention, sizeof(retention));
     *redis_up = stats.redis_up;
     if (state != LEDGER_READY) {
         ledger_state_text(ledger, text, sizeof(text));
     }
-    json_t *out = json_pack("{s:s, s:s}", "state", admin_ledger_state(state), "text", text);
+    json_t *out = json_pack("{s:s, s:s, s:s}", "state", admin_ledger_state(state), "text", text,
+                            "retention", retention);
     metric_group_tell(out, METRIC_GROUP_ledger, &stats);
     (void)json_object_set_new(out, "push_up", json_boolean(stats.push_up));
     admin_ledger_troubles(ledger, out);

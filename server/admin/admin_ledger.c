@@ -23,14 +23,15 @@ static json_t *time_json(uint64_t ms)
 
 static json_t *lane_json(const struct ledger_lane_status *lane)
 {
-    json_t *row = json_pack("{s:s, s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-                            "lane", lane->lane, "instance", lane->instance, "own", lane->is_own,
-                            "state", admin_ledger_state(lane->state), "text", lane->text, "lease",
-                            (json_int_t)lane->lease, "segments", (json_int_t)lane->segments,
-                            "bytes", (json_int_t)lane->bytes, "records", (json_int_t)lane->records,
-                            "posted", (json_int_t)lane->posted, "unposted",
-                            (json_int_t)lane->unposted, "accounts", (json_int_t)lane->accounts,
-                            "accounts_unposted", (json_int_t)lane->accounts_unposted);
+    json_t *row = json_pack(
+        "{s:s, s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "lane",
+        lane->lane, "instance", lane->instance, "own", lane->is_own, "state",
+        admin_ledger_state(lane->state), "text", lane->text, "lease", (json_int_t)lane->lease,
+        "first_segment", (json_int_t)lane->first_segment, "segments", (json_int_t)lane->segments,
+        "bytes", (json_int_t)lane->bytes, "records", (json_int_t)lane->records, "posted",
+        (json_int_t)lane->posted, "unposted", (json_int_t)lane->unposted, "accounts",
+        (json_int_t)lane->accounts, "accounts_unposted", (json_int_t)lane->accounts_unposted,
+        "retention", lane->retention);
     (void)json_object_set_new(row, "unposted_since",
                               lane->unposted_since_ms != 0 ? time_json(lane->unposted_since_ms)
                                                            : json_null());

@@ -86,13 +86,18 @@ static void print_ledger(const json_t *ledger)
         fputc(')', stdout);
     }
     fputc('\n', stdout);
+    if (command_text(ledger, "retention")[0] != '\0') {
+        printf("%-12s ", "journal");
+        command_print_text(stdout, command_text(ledger, "retention"));
+        fputc('\n', stdout);
+    }
     size_t i;
     const json_t *account;
     json_array_foreach(json_object_get(ledger, "set_aside"), i, account)
     {
         printf("%-12s ", "set aside");
         command_print_text(stdout, json_string_value(account));
-        fputs(" (what Redis holds of it is damaged)\n", stdout);
+        fputs(" (what Redis holds of it is damaged, or lacks what has left the journal)\n", stdout);
     }
 }
 

@@ -31,8 +31,10 @@ static const struct argp status_argp = {
         "Shows what the journals of a running node hold, and what of it is not in Redis yet: for "
         "each lane its state, instance and lease, its segments and records, how many records "
         "and accounts are unposted and since when; and the accounts that are set aside. Exits "
-        "with 0 where all lanes are ready and no account is set aside, 1 where not, 69 where "
-        "no node answers. What waits is not a fault: usage is posted each "
+        "with 0 where all lanes are ready, no account is set aside and no segment stays that "
+        "should "
+        "have left the journal, 1 where not, 69 where no node answers. What waits is not a fault: "
+        "usage is posted each "
         "post_interval_ms."
         "\v"
         "Wait until all is posted, with jq:\n"
@@ -63,6 +65,14 @@ static void print_lane(const json_t *row)
     printf("  segments %" PRIdMAX ", records on disk %" PRIdMAX " (%s), accounts %" PRIdMAX "\n",
            (intmax_t)command_number(row, "segments"), (intmax_t)command_number(row, "records"),
            bytes, (intmax_t)command_number(row, "accounts"));
+    if (command_number(row, "first_segment") > 1)
+        printf("  those before segment %" PRIdMAX " have left the journal\n",
+               (intmax_t)command_number(row, "first_segment"));
+    if (command_text(row, "retention")[0] != '\0') {
+        fputs("  ", stdout);
+        command_print_text(stdout, command_text(row, "retention"));
+        putchar('\n');
+    }
     printf("  posted %" PRIdMAX ", unposted %" PRIdMAX, (intmax_t)command_number(row, "posted"),
            (intmax_t)command_number(row, "unposted"));
     if (command_number(row, "unposted") > 0)
@@ -117,7 +127,8 @@ static bool is_well(const json_t *answer)
     bool is_well = command_number(answer, "accounts_set_aside") == 0;
     json_array_foreach(json_object_get(answer, "lanes"), index, row)
     {
-        is_well = is_well && strcmp(command_text(row, "state"), "ready") == 0;
+        is_well = is_well && strcmp(command_text(row, "state"), "ready") == 0 &&
+                  command_text(row, "retention")[0] == '\0';
     }
     return is_well;
 }

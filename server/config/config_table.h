@@ -96,7 +96,13 @@
       "are skipped.")                                                                              \
     X(state_dir, PATH, RESTART, CONFIG_REQUIRED, 1, 4095, "",                                      \
       "Directory of the journal, the admin socket and the embedded Redis. Each node has one of "   \
-      "its own; keep it on a local disk and back it up.")                                          \
+      "its own, on a local disk that outlives the machine: what is not in Redis yet is there "     \
+      "alone. Back it up.")                                                                        \
+    X(journal_archive, PATH, RESTART, "", 0, 4095, "",                                             \
+      "Directory to which journal files go that need not stay in state_dir (journal_keep_days), "  \
+      "compressed (zstd) and read back before they leave; it must exist, may be on another disk, " \
+      "and nodes may share it. Evidence of deliveries and reconciling of older days need it. "     \
+      "Empty: these files are removed for good.")                                                  \
     X(node, TEXT, RESTART, "node-1", 1, 32, "",                                                    \
       "Name of this node, [a-z0-9-]. Nodes that share a Redis need different names.")              \
     X(redis, TEXT, RESTART, "embedded", 1, 511, "",                                                \
@@ -267,6 +273,19 @@
       "every other shop its share.")                                                               \
     X(journal_segment_bytes, NUMBER, RESTART, "67108864", 65536, 4294967296, "bytes",              \
       "Size of one journal file; a multiple of 4096.")                                             \
+    X(journal_keep_days, NUMBER, RESTART, "30", 0, 36500, "days",                                  \
+      "How long a journal file stays in state_dir once Redis has all of it and two checkpoints "   \
+      "cover it. A backup of Redis that is older than that must not be restored: empty Redis "     \
+      "instead. A month covers monthly backups, and the reconciling of a month's bill. 0: "        \
+      "whatever its age.")                                                                         \
+    X(journal_keep_bytes, NUMBER, RESTART, "0", 0, 9007199254740991, "bytes",                      \
+      "Such a file goes sooner where the records behind it take this many bytes; with it, fewer "  \
+      "days of backups may be restored. A download that moves takes 256 bytes a second. 0: no "    \
+      "such bound. Where both keys are 0, no file is ever removed.")                               \
+    X(journal_archive_keep_days, NUMBER, RESTART, "550", 0, 36500, "days",                         \
+      "How long they stay in journal_archive after their last record. The longest dispute of a "   \
+      "card "                                                                                      \
+      "payment is open for 540 days, and ten more are left to answer it. 0: for good.")            \
     X(journal_mark_ms, NUMBER, RESTART, "800", 10, 1000, "milliseconds",                           \
       "How often the bytes of running downloads are written to the journal. A node that is "       \
       "killed bills nothing of this long and of up to 150 ms more.")                               \

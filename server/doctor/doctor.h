@@ -31,6 +31,8 @@ enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
     X(media_root, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")            \
     X(state_dir, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                         \
       "writable, with room for the journal")                                                       \
+    X(journal_archive, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, 0,                           \
+      "writable, so that segments can leave the journal; or that there is none")                   \
     X(redis_password_file, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")   \
     X(access_log, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "writable, or to be made")            \
     X(addresses, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "this machine can listen on them")     \

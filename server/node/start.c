@@ -27,6 +27,7 @@
 #define HASH_QUEUE_MAX 4096
 #define HASH_FIRST_MAX 64 /* requests that wait for their file's hash */
 #define LEASE_MS       3000
+#define DAY_MS         UINT64_C(86400000)
 
 static void on_ledger_event(void *context, enum ledger_event event, const char *kind,
                             const char *text)
@@ -113,6 +114,10 @@ static int open_ledger(struct node_parts *parts, char *error, size_t error_size)
         .redis_sentinel_password =
             node->redis.sentinel_password[0] != '\0' ? node->redis.sentinel_password : NULL,
         .segment_bytes = config->journal_segment_bytes,
+        .keep_ms = config->journal_keep_days * DAY_MS,
+        .keep_bytes = config->journal_keep_bytes,
+        .archive = config->journal_archive,
+        .archive_keep_ms = config->journal_archive_keep_days * DAY_MS,
         .post_interval_ms = (uint32_t)config->post_interval_ms,
         .mark_ms = (uint32_t)config->journal_mark_ms,
         .downloads_max = (uint32_t)config->windows_max,

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts that are set aside because what Redis holds of them is not as it should be: a key of
- * another type, a field that no function has written; or because it is being rebuilt. The poster
+ * another type, a field that no function has written; because it lacks what has left the journal; or because it
+ * is being rebuilt. The poster
  * sets them aside and tries them again; other threads ask which they are. It changes nothing in
  * Redis (release.c does).
  */
 #include "storage/ledger/aside.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "storage/ledger/drains.h"
@@ -21,32 +24,88 @@ static void note(struct ledger *ledger, const struct ledger_account *account, co
     pthread_mutex_unlock(&ledger->lock);
 }
 
-int aside_set(struct poster *poster, struct ledger_account *account, const char *said)
+/* Sets it aside for what was said; true: it was not before. */
+static bool set(struct poster *poster, struct ledger_account *account, const char *said)
 {
     struct ledger *ledger = poster->ledger;
     enum account_aside before = atomic_load(&account->aside);
     pending_drop(&poster->pending, account);
     if (before == ASIDE_DAMAGED || before == ASIDE_EMPTYING)
-        return 0;
+        return false;
     if (!atomic_compare_exchange_strong(&account->aside, &before, ASIDE_DAMAGED))
-        return 0; /* somebody has begun to empty it */
+        return false; /* somebody has begun to empty it */
     note(ledger, account, said);
-    uint32_t count = atomic_fetch_add(&ledger->accounts_aside, 1) + 1;
+    atomic_fetch_add(&ledger->accounts_aside, 1);
+    return true;
+}
+
+/* 0; or -EAGAIN where too many accounts are set aside, with the reason: `what` of so many, and the cure. */
+static int bound(struct poster *poster, const char *what, const char *cure)
+{
+    if (atomic_load(&poster->ledger->accounts_aside) <= LEDGER_ASIDE_MAX)
+        return 0;
+    snprintf(poster->error, sizeof(poster->error), "%s of more than %d accounts%s", what,
+             LEDGER_ASIDE_MAX, cure);
+    poster_not_current(poster, poster->error);
+    return -EAGAIN;
+}
+
+int aside_set(struct poster *poster, struct ledger_account *account, const char *said)
+{
+    if (!set(poster, account, said))
+        return 0;
     if (!account->was_aside)
-        ledger_say(ledger, LEDGER_EVENT_ERROR,
+        ledger_say(poster->ledger, LEDGER_EVENT_ERROR,
                    "account %.200s is set aside: Redis holds something damaged of it (%.120s); "
                    "nothing of it is granted or posted, and its records stay in the journal; "
                    "`tollgate ledger release %.200s` says which key it is and what to do",
                    account->tag, said, account->tag);
     account->was_aside = true;
-    if (count <= LEDGER_ASIDE_MAX)
+    return bound(poster, "Redis holds damaged data", ", so it is not the ledger's; check `redis`");
+}
+
+int aside_gone(struct poster *poster, struct ledger_account *account)
+{
+    struct ledger *ledger = poster->ledger;
+    const char *archive = ledger->options.archive;
+    bool has_archive = archive != NULL && archive[0] != '\0';
+    if (!set(poster, account, "it lacks records that have left the journal"))
         return 0;
-    snprintf(poster->error, sizeof(poster->error),
-             "Redis holds damaged data of more than %d accounts, so it is not the ledger's; check "
-             "`redis`",
-             LEDGER_ASIDE_MAX);
-    poster_not_current(poster, poster->error);
-    return -EAGAIN;
+    if (!account->was_aside)
+        ledger_say(ledger, LEDGER_EVENT_ERROR,
+                   "account %.200s is set aside: Redis has its first %" PRIu64
+                   " records, and the next ones have left the journal%s%.200s; Redis was emptied, "
+                   "or restored "
+                   "from a file older than the journal is kept; nothing of the account is granted "
+                   "or posted; "
+                   "bring Redis a newer file, or stop the node, run `tollgate ledger replay "
+                   "%.200s%s`, and "
+                   "start it again",
+                   account->tag, (uint64_t)atomic_load(&account->watermark),
+                   has_archive ? " for the archive " : "", has_archive ? archive : "",
+                   ledger->options.state_dir, has_archive ? "" : " --archive DIRECTORY");
+    account->was_aside = true;
+    return bound(
+        poster, "Redis lacks records that have left the journal,",
+        ": it was emptied, or restored from a file older than the journal is kept; bring it a "
+        "newer file, or stop the node, run `tollgate ledger replay`, and start it again");
+}
+
+bool aside_needs(struct ledger *ledger, uint32_t segment)
+{
+    struct ledger_account *account = names_recorded(&ledger->names);
+    for (; account != NULL; account = names_recorded_next(account)) {
+        uint64_t watermark = atomic_load(&account->watermark);
+        if (atomic_load(&account->aside) == ASIDE_NOT ||
+            watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
+            continue;
+        pthread_mutex_lock(&ledger->names.lock);
+        bool is_later = watermark >= account->tail_before && account->tail_segment > segment;
+        pthread_mutex_unlock(&ledger->names.lock);
+        if (!is_later)
+            return true;
+    }
+    return false;
 }
 
 bool aside_skips(const struct ledger_account *account)

@@ -16,6 +16,8 @@
 
 /* Sets the account aside, for what Redis has said. 0; -EAGAIN: there are too many of them. */
 int aside_set(struct poster *poster, struct ledger_account *account, const char *said);
+/* The same where Redis lacks records that have left the journal. */
+int aside_gone(struct poster *poster, struct ledger_account *account);
 /* Whether nothing of the account is read or posted now. */
 bool aside_skips(const struct ledger_account *account);
 /* Redis has told the account's watermark: one that went back is not a loss of data where it was set
@@ -30,6 +32,9 @@ void aside_posted(struct poster *poster, struct ledger_account *account);
 void aside_try_again(struct poster *poster, bool is_new_connection);
 
 /* ---- of any thread ---- */
+
+/* Whether an account that is set aside has records in this segment, or before it, that Redis lacks. */
+bool aside_needs(struct ledger *ledger, uint32_t segment);
 
 /* The words of tg:revocations by which nodes hear that an account's keys are about to be deleted, and
  * that they are. */

@@ -10,11 +10,11 @@
 int64_t checkpoint_newest(const struct checkpoint_place *place, uint32_t most)
 {
     const struct ledger_disk *disk = place->disk;
-    uint32_t count, last;
-    int result = disk->list(disk->self, place->checkpoints, &count, &last);
+    struct ledger_disk_list list;
+    int result = disk->list(disk->self, place->checkpoints, &list);
     if (result != 0)
         return result;
-    for (; last > 0; last--) {
+    for (uint32_t last = list.last; last > 0; last--) {
         uint64_t size;
         int fd =
             last > most ? -ENOENT : disk->open(disk->self, place->checkpoints, last, false, &size);
@@ -109,8 +109,11 @@ int checkpoint_load(struct checkpoint *out, const struct journal *journal, int c
         checkpoint_clear(out);
         if (result == 0)
             return checkpoint_read(&place, (uint32_t)segment, journal->names, restore, NULL, out);
-        if (result != -EBADMSG && result != -EIO)
+        /* -ENOENT: the segment behind it has left the journal, since later ones were made. */
+        if (result != -EBADMSG && result != -EIO && result != -ENOENT)
             return result;
-        most = (uint32_t)segment - 1; /* the journal has all that an unreadable one covers */
+        most =
+            (uint32_t)segment - 1; /* the journal has all that an unreadable one covers, or the one
+                                         before it, which is kept as long as it is needed */
     }
 }

@@ -9,35 +9,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include "server/base/clock.h"
 #include "storage/ledger/checkpoint_make.h"
 #include "storage/ledger/segment.h"
 
 #define RECORDS_DUE   (UINT64_C(1) << 20) /* where the options say nothing: 256 MiB of the journal */
+#define SEGMENTS_DUE  4 /* or as many as are in so many segments, if that is less */
 #define RECORDS_TIMES 4 /* what is taken into one checkpoint, in times of what makes it due */
 #define DAY_MS        UINT64_C(86400000)
 #define HELD_MS       DAY_MS /* behind the journal's replay, one of which parts may be in Redis */
 #define LOOK_MS       1000   /* whether there is something to do */
 #define RETRY_MS      600000 /* behind one that could not be made */
 #define NAMES_HINT    1024   /* one account and its files at a time */
-#define NICENESS      10
 
 struct checkpoints {
     struct ledger *ledger;         /* borrows */
     struct checkpoint_place place; /* of the lane */
-    pthread_t thread;
-    bool running;
-    pthread_mutex_t lock;
-    pthread_cond_t stopped;
-    _Atomic bool stop;
-    _Atomic uint32_t segment; /* of the newest that was verified; 0: none */
-    uint64_t body_bytes;      /* its length */
-    uint64_t made_ms;         /* monotonic; when it was made, or this process began */
-    uint32_t unverified;      /* one that was made; 0: none */
-    int said;                 /* the errno that was told last */
+    const _Atomic bool *stop;      /* borrows */
+    _Atomic uint32_t segment;      /* of the newest that was verified; 0: none */
+    uint32_t before;   /* of the one before it, if that is sound; 0: it is not, or there is none */
+    bool knows_before; /* whether it was looked for */
+    uint64_t body_bytes; /* its length */
+    uint64_t made_ms;    /* monotonic; when it was made, or this process began */
+    uint32_t unverified; /* one that was made; 0: none */
+    int said;            /* the errno that was told last */
 };
 
 /* ---- verifying ---- */
@@ -84,7 +79,7 @@ static int verify_account(void *context, const struct checkpoint_account *accoun
 {
     struct verifying *verifying = context;
     uint64_t bytes = 0, responses = 0;
-    if (atomic_load_explicit(&verifying->ledger->checkpoints->stop, memory_order_relaxed))
+    if (atomic_load_explicit(verifying->ledger->checkpoints->stop, memory_order_relaxed))
         return -ECANCELED;
     for (uint32_t i = 0; i < account->usages_count; i++) {
         bytes += account->usages[i].bytes;
@@ -141,6 +136,15 @@ static uint32_t last_full(struct ledger *ledger)
     return segments > 0 ? segments - 1 : 0;
 }
 
+/* How many records behind a checkpoint make the next one due. */
+static uint64_t records_due(const struct ledger_options *options)
+{
+    uint64_t segments = options->segment_bytes / JOURNAL_RECORD_BYTES * SEGMENTS_DUE;
+    if (options->checkpoint_records > 0)
+        return options->checkpoint_records;
+    return segments < RECORDS_DUE ? segments : RECORDS_DUE;
+}
+
 /* The segment of the checkpoint to be made next; 0: none yet. */
 static uint32_t wanted(const struct checkpoints *checkpoints, uint64_t now_ms)
 {
@@ -150,8 +154,7 @@ static uint32_t wanted(const struct checkpoints *checkpoints, uint64_t now_ms)
         return 0;
     uint64_t before = journal_base(journal, from + 1);
     /* As much as the checkpoint itself, which is written again, but no more than is taken into one. */
-    uint64_t due = checkpoints->ledger->options.checkpoint_records;
-    due = due > 0 ? due : RECORDS_DUE;
+    uint64_t due = records_due(&checkpoints->ledger->options);
     uint64_t most = due * RECORDS_TIMES;
     uint64_t least = checkpoints->body_bytes / JOURNAL_RECORD_BYTES;
     least = least < due ? due : least > most ? most : least;
@@ -271,7 +274,8 @@ static uint64_t verify_next(struct checkpoints *checkpoints, uint64_t now_ms)
     if (result != 0)
         return give_up(checkpoints, segment, result, error, now_ms);
     atomic_fetch_add(&ledger->checkpoints_made, 1);
-    atomic_store(&checkpoints->segment, segment);
+    checkpoints->before = atomic_exchange(&checkpoints->segment, segment);
+    checkpoints->knows_before = true;
     checkpoints->made_ms = now_ms;
     checkpoints->said = 0;
     remove_older(checkpoints);
@@ -293,7 +297,7 @@ uint64_t checkpoints_step(struct ledger *ledger)
     int result = disk->remove(disk->self, checkpoints->place.checkpoints, segment);
     if (result == 0 || result == -ENOENT)
         result = checkpoint_make(&checkpoints->place, atomic_load(&checkpoints->segment), segment,
-                                 &checkpoints->stop, error, sizeof(error));
+                                 checkpoints->stop, error, sizeof(error));
     else
         error[0] = '\0';
     if (result != 0)
@@ -307,29 +311,32 @@ uint32_t checkpoints_segment(const struct ledger *ledger)
     return ledger->checkpoints != NULL ? atomic_load(&ledger->checkpoints->segment) : 0;
 }
 
-/* ---- the thread ---- */
-
-static void *checkpoints_main(void *argument)
+uint32_t checkpoints_spare(struct ledger *ledger)
 {
-    struct checkpoints *checkpoints = argument;
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
-    while (!atomic_load(&checkpoints->stop)) {
-        struct timespec until = ledger_deadline(checkpoints_step(checkpoints->ledger));
-        int result = 0;
-        pthread_mutex_lock(&checkpoints->lock);
-        while (!atomic_load(&checkpoints->stop) && result == 0)
-            result = pthread_cond_timedwait(&checkpoints->stopped, &checkpoints->lock, &until);
-        pthread_mutex_unlock(&checkpoints->lock);
-    }
-    return NULL;
+    struct checkpoints *checkpoints = ledger->checkpoints;
+    const struct checkpoint_place *place = &checkpoints->place;
+    uint32_t newest = atomic_load(&checkpoints->segment);
+    struct checkpoint found = {0};
+    if (checkpoints->knows_before || newest == 0)
+        return checkpoints->before;
+    int64_t before = checkpoint_newest(place, newest - 1);
+    if (before > 0 &&
+        checkpoint_read(place, (uint32_t)before, &ledger->names, NULL, NULL, &found) == 0)
+        checkpoints->before = (uint32_t)before;
+    checkpoint_clear(&found);
+    checkpoints->knows_before = true;
+    return checkpoints->before;
 }
 
-int checkpoints_start(struct ledger *ledger)
+/* ---- beginning and end ---- */
+
+int checkpoints_create(struct ledger *ledger, const _Atomic bool *stop)
 {
     struct checkpoints *checkpoints = calloc(1, sizeof(*checkpoints));
     if (checkpoints == NULL)
         return -ENOMEM;
     checkpoints->ledger = ledger;
+    checkpoints->stop = stop;
     checkpoints->place = (struct checkpoint_place){.disk = ledger->outside.disk,
                                                    .journal = ledger->journal.directory,
                                                    .checkpoints = ledger->lane.checkpoints,
@@ -338,29 +345,12 @@ int checkpoints_start(struct ledger *ledger)
     atomic_store(&checkpoints->segment, ledger->journal.from_checkpoint);
     hold_all(checkpoints);
     remove_newer(checkpoints);
-    pthread_mutex_init(&checkpoints->lock, NULL);
-    clock_cond_init(&checkpoints->stopped);
     ledger->checkpoints = checkpoints;
-    int result = ledger->stepped
-                     ? 0
-                     : ledger_thread_start(&checkpoints->thread, checkpoints_main, checkpoints);
-    checkpoints->running = !ledger->stepped && result == 0;
-    return result;
+    return 0;
 }
 
-void checkpoints_stop(struct ledger *ledger)
+void checkpoints_destroy(struct ledger *ledger)
 {
-    struct checkpoints *checkpoints = ledger->checkpoints;
-    if (checkpoints == NULL)
-        return;
-    pthread_mutex_lock(&checkpoints->lock);
-    atomic_store(&checkpoints->stop, true);
-    pthread_cond_signal(&checkpoints->stopped);
-    pthread_mutex_unlock(&checkpoints->lock);
-    if (checkpoints->running)
-        pthread_join(checkpoints->thread, NULL);
-    pthread_mutex_destroy(&checkpoints->lock);
-    pthread_cond_destroy(&checkpoints->stopped);
+    free(ledger->checkpoints);
     ledger->checkpoints = NULL;
-    free(checkpoints);
 }

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The thread that makes checkpoints of a lane's journal: behind each million records or so, and at least
+ * When checkpoints of a lane's journal are made: behind each million records or so, and at least
  * once a day where a segment has ended. Each is read again as a start reads it and compared with what the
- * ledger has counted itself before it counts; the one before is kept beside it. Called by ledger.c.
+ * ledger has counted itself before it counts; the one before is kept beside it. The thread of upkeep.c takes the
+ * steps.
  */
 #ifndef TOLLGATE_LEDGER_CHECKPOINTS_H
 #define TOLLGATE_LEDGER_CHECKPOINTS_H
 
 #include "storage/ledger/ledger_internal.h"
 
-/* Begins with what is on disk, and starts the thread, which a stepped ledger has not. 0 or a negative
- * errno. */
-int checkpoints_start(struct ledger *ledger);
-/* Ends the thread, within the time that one write or read takes, and frees. */
-void checkpoints_stop(struct ledger *ledger);
+/* Begins with what is on disk. `stop` ends a step sooner, and is borrowed. 0 or -ENOMEM. */
+int checkpoints_create(struct ledger *ledger, const _Atomic bool *stop);
+void checkpoints_destroy(struct ledger *ledger);
 
 /* Makes, verifies or removes at most one checkpoint. It waits for the disk alone. Returns the monotonic
  * time at which it wants to be called again. */
 uint64_t checkpoints_step(struct ledger *ledger);
 /* The last segment that the newest verified checkpoint covers; 0: there is none. Any thread. */
 uint32_t checkpoints_segment(const struct ledger *ledger);
+/* The last segment that the two newest checkpoints cover, both of them verified; 0: there are not two. For
+ * retention.c, on the thread that makes checkpoints: once in a process it reads a checkpoint. */
+uint32_t checkpoints_spare(struct ledger *ledger);
 
 /*
  * Of the poster: keeps the file of a checkpoint of which some parts and not all may come to be in Redis, as

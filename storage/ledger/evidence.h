@@ -9,10 +9,11 @@
 
 #include "storage/ledger/ledger_names.h"
 
-/* Told of each segment that is begun, and of the last one. */
+/* Told of each segment that is begun, and of the last one; and where those are that have left the journal. */
 struct ledger_evidence_watch {
     void (*progress)(void *context, uint32_t segment, uint32_t last); /* the caller's, or NULL */
     void *context;
+    const char *archive; /* the directory of the archive, or NULL */
 };
 
 /* Where a record stands, and what it proves. */
@@ -82,8 +83,9 @@ struct ledger_evidence {
 
 /*
  * Finds the download, and with `with_head` the head of its day, for which it reads on to the end of that day. 0;
- * -ENOENT: the journals have no such download; -EBADMSG: the journal is damaged; another negative errno: it cannot
- * be read. Of the last two one sentence stands in `error`, and *out has what was found before that: nothing where
+ * -ENOENT: the journals have no such download; -ENODATA: the segment in which it began has left the journal, and is
+ * not in the archive; -EBADMSG: the journal is damaged; another negative errno: it cannot
+ * be read. Of the last three one sentence stands in `error`, and *out has what was found before that: nothing where
  * its `records_count` is 0. ledger_evidence_free follows in any case.
  */
 int ledger_evidence_find(const char *state_dir, uint64_t download, bool with_head,
@@ -107,6 +109,9 @@ struct ledger_evidence_query {
     uint64_t from_ms, to_ms;
     void (*row)(void *context, const struct ledger_evidence_row *row);
     void *context;
+    uint64_t
+        begins_ms; /* where records of these days have left the journal, and are not in the archive: those
+                           from then on were read; 0: all were */
     uint64_t
         unnamed; /* marks of downloads without a number of their own (formats 1 and 2), left out */
 };

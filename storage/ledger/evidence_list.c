@@ -92,8 +92,13 @@ static int begin(struct listing *listing)
             result = walk_next(&listing->walk, &header);
         if (result < 0)
             return result;
-        if (segment == 1 || (result == 1 && header.record.time_ms < listing->query->from_ms))
+        if (result == 1 && header.record.time_ms < listing->query->from_ms)
             return 0;
+        if (segment > listing->walk.first)
+            continue;
+        if (segment > 1)
+            listing->query->begins_ms = header.record.time_ms;
+        return 0;
     }
 }
 

@@ -314,6 +314,7 @@ void journal_init(struct journal *journal, const struct ledger_disk *disk, struc
     journal->directory = directory;
     journal->names = names;
     journal->fd = journal->next_fd = -1;
+    journal->first = 1;
     memcpy(journal->instance, instance, JOURNAL_ID_BYTES);
     pthread_mutex_init(&journal->lock, NULL);
 }

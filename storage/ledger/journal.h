@@ -67,9 +67,10 @@ struct journal {
     _Atomic uint64_t durable_entries; /* those on disk, which survive a loss of power */
     /* Those on disk of which Redis may be told, as journal_note_lease says. */
     _Atomic uint64_t durable_vouched;
-    uint64_t found_lease;            /* the highest number of a lease that it found */
-    uint64_t found_download;         /* the highest number of a download that it found */
-    uint32_t from_checkpoint;        /* the last segment that it did not read; 0: it read all */
+    uint64_t found_lease;     /* the highest number of a lease that it found */
+    uint64_t found_download;  /* the highest number of a download that it found */
+    uint32_t from_checkpoint; /* the last segment that it did not read; 0: it read all */
+    _Atomic uint32_t first;   /* segment that is there: those before it have left the journal */
     _Atomic uint64_t written, syncs; /* records and fdatasyncs since the start, for statistics */
 };
 
@@ -98,11 +99,16 @@ int journal_verify(const struct ledger_disk *disk, struct names *names, int dire
                    const uint8_t instance[JOURNAL_ID_BYTES], struct ledger_verification *watch,
                    char *error, size_t error_size);
 
+/* Counts a record that is sound, behind which the reader stands. */
+void verification_count(struct ledger_verification *watch, const struct journal_reader *reader,
+                        const struct journal_record *record);
+
 /* Promises room for so many records, or gives it back. 0 or -ENOSPC. Any thread. */
 int journal_reserve(struct journal *journal, uint32_t records);
 void journal_unreserve(struct journal *journal, uint32_t records);
 /* How many records may still be written without touching a reservation. Any thread, as the two
- * below: how many records stand before a segment, and how many segments there are. */
+ * below: how many records stand before a segment, and how many segments there are, those that have left the
+ * journal as well. */
 uint64_t journal_spare(struct journal *journal);
 uint64_t journal_base(struct journal *journal, uint32_t segment);
 uint32_t journal_segments(struct journal *journal);

@@ -43,14 +43,15 @@ static int find_name(struct redis *redis, const char *directory, const char *ins
 {
     char entry[160], name[LEDGER_NODE_MAX + 1], key[LEDGER_NODE_MAX + 16], holder[64];
     char own[LEDGER_HEX_SIZE];
-    snprintf(out->name, sizeof(out->name), "replay-%.8s", instance);
+    bool has_own = probe_read_directory(directory, own) == 0;
+    snprintf(out->name, sizeof(out->name), "replay-%.8s",
+             has_own && own[0] != '\0' ? own : instance);
     int result = get(redis, "tg:birth", instance, entry, sizeof(entry));
     if (result != 0 || sscanf(entry, "%32s ", name) != 1)
         return result;
     snprintf(key, sizeof(key), "tg:node:{%s}", name);
     result = get(redis, key, "directory", holder, sizeof(holder));
-    if (result == 0 && probe_read_directory(directory, own) == 0 &&
-        (holder[0] == '\0' || strcmp(holder, own) == 0))
+    if (result == 0 && has_own && (holder[0] == '\0' || strcmp(holder, own) == 0))
         snprintf(out->name, sizeof(out->name), "%s", name);
     return result;
 }

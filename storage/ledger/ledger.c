@@ -15,11 +15,14 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "storage/ledger/archive.h"
 #include "storage/ledger/birth.h"
 #include "storage/ledger/checkpoints.h"
 #include "storage/ledger/drains.h"
 #include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/retention.h"
 #include "storage/ledger/segment.h"
+#include "storage/ledger/upkeep.h"
 #include "storage/ledger/where.h"
 
 /* ---- where Redis is ---- */
@@ -93,7 +96,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     out->notices_lost = notices_lost(ledger);
     push_stats(ledger, out);
     out->downloads_open = atomic_load(&ledger->downloads);
-    out->segments = journal_segments(&ledger->journal);
+    retention_stats(ledger, out);
     out->records_unposted = records_unposted(ledger) + drains_unposted(ledger);
     pthread_mutex_lock(&ledger->names.lock);
     out->accounts = ledger->names.accounts;
@@ -174,14 +177,16 @@ static int copy_options(struct ledger *ledger, const struct ledger_options *opti
                                 options->redis_user,
                                 options->redis_password,
                                 options->redis_sentinel_user,
-                                options->redis_sentinel_password};
+                                options->redis_sentinel_password,
+                                options->archive};
     const char **const to[] = {&ledger->options.state_dir,
                                &ledger->options.node,
                                &ledger->options.redis,
                                &ledger->options.redis_user,
                                &ledger->options.redis_password,
                                &ledger->options.redis_sentinel_user,
-                               &ledger->options.redis_sentinel_password};
+                               &ledger->options.redis_sentinel_password,
+                               &ledger->options.archive};
     ledger->options = *options;
     for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++)
         *to[i] = NULL;
@@ -217,6 +222,23 @@ static void open_holdings(struct ledger *ledger)
             ledger->options.state_dir, ledger->lane.name, strerrordesc_np(-result));
 }
 
+/* Has the segments in the archive read as if they were in the journal. */
+static int open_archived(struct opening *opening)
+{
+    struct ledger *ledger = opening->ledger;
+    const struct lane *lane = &ledger->lane;
+    ledger->archived = calloc(1, sizeof(*ledger->archived));
+    if (ledger->archived == NULL)
+        return -ENOMEM;
+    int result = archive_disk_open(ledger->archived, ledger->outside.disk, lane->journal,
+                                   lane->instance, ledger->options.archive);
+    if (result != 0)
+        return refuse(opening, result, "the archive %s cannot be read: %s; name another directory",
+                      ledger->options.archive, strerrordesc_np(-result));
+    ledger->outside.disk = &ledger->archived->table;
+    return 0;
+}
+
 /* Locks the lane and reads its journal. */
 static int open_lane(struct opening *opening)
 {
@@ -232,6 +254,8 @@ static int open_lane(struct opening *opening)
         result = options->locked(options->locked_context, opening->error, opening->error_size);
     if (result == 0)
         result = lane_enter(lane, options->state_dir, opening->error, opening->error_size);
+    if (result == 0 && options->reads_archive)
+        result = open_archived(opening);
     if (result == 0)
         result = make_names(ledger);
     if (result != 0)
@@ -271,7 +295,7 @@ static int open_all(struct opening *opening)
         result = writer_start(ledger);
     }
     if (result == 0)
-        result = checkpoints_start(ledger);
+        result = upkeep_start(ledger);
     if (result == 0)
         result = birth_create(&ledger->birth, ledger, opening->owner == NULL);
     if (result == 0)
@@ -296,6 +320,9 @@ static void ledger_free(struct ledger *ledger)
     birth_destroy(&ledger->birth);
     where_destroy(&ledger->where);
     journal_close(&ledger->journal);
+    if (ledger->archived != NULL)
+        archive_disk_close(ledger->archived);
+    free(ledger->archived);
     names_free(&ledger->names);
     holdings_close(&ledger->holdings);
     lane_close(&ledger->lane);
@@ -305,7 +332,8 @@ static void ledger_free(struct ledger *ledger)
                                    ledger->options.redis_user,
                                    ledger->options.redis_password,
                                    ledger->options.redis_sentinel_user,
-                                   ledger->options.redis_sentinel_password};
+                                   ledger->options.redis_sentinel_password,
+                                   ledger->options.archive};
     for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
         if (strings[i] != NULL)
             explicit_bzero((void *)(uintptr_t)strings[i], strlen(strings[i]));
@@ -374,7 +402,7 @@ static int open_with(struct opening *opening, struct ledger **out,
     }
     if (error_size > 0 && error[0] == '\0')
         refuse(opening, result, "the ledger cannot start: %s", strerrordesc_np(-result));
-    checkpoints_stop(ledger);
+    upkeep_stop(ledger);
     writer_stop(ledger);
     ledger_free(ledger);
     return result;
@@ -398,7 +426,10 @@ static int open_drain(const struct ledger *owner, unsigned lane, struct ledger *
     struct ledger_options options = owner->options;
     options.locked = NULL;
     options.pushed = NULL;
-    return open_with(&opening, out, &options, &owner->outside, false);
+    struct ledger_outside outside = owner->outside;
+    if (owner->archived != NULL) /* of the owner's own lane */
+        outside.disk = owner->archived->base;
+    return open_with(&opening, out, &options, &outside, false);
 }
 
 int ledger_open_stepped(struct ledger **out, const struct ledger_options *options,
@@ -419,7 +450,7 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
     int written = writer_stop(ledger);
     uint64_t unposted = drains_stop(ledger, deadline);
     unposted += poster_stop(ledger, deadline);
-    checkpoints_stop(ledger); /* the poster asks for the newest one */
+    upkeep_stop(ledger); /* the poster asks for the newest checkpoint */
     ledger_free(ledger);
     return written != 0 ? written : (int64_t)unposted;
 }

@@ -51,11 +51,19 @@ struct ledger_options {
     const char *redis_sentinel_user, *redis_sentinel_password; /* of the Sentinels; NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
     /* How many records of the journal stand behind a checkpoint before the next one is due, about;
-     * 0: 1,048,576. Four times as many at most are taken into one. */
+     * 0: 1,048,576, or as many as four segments have, if that is less. Four times as many at most are taken into one. */
     uint64_t checkpoint_records;
     /* How many rows of an account's checkpoint are posted to an emptied Redis in one part; 0: 250, which
      * is the most. What was begun with one number is finished with the same. */
     uint32_t fill_rows;
+    /* How long a segment stays in the journal that nobody needs any more, and how many bytes of records may
+     * stand behind it until it goes all the same; 0: no such bound. Where both are 0, all stay. */
+    uint64_t keep_ms, keep_bytes;
+    const char *archive;      /* the directory to which it goes then; NULL or "": none */
+    uint64_t archive_keep_ms; /* since its newest record was written; 0: for good */
+    bool
+        reads_archive; /* segments that are there alone are read as if they were in the journal; none
+                                 leaves it */
     /* How often usage is posted, 100 to 60000; 0: at once. Operations are posted at once. */
     uint32_t post_interval_ms;
     uint32_t mark_ms;       /* how often a download that moves is marked, 10 to 1000 */
@@ -151,6 +159,9 @@ uint64_t ledger_renewed_ms(const struct ledger *ledger);
 enum ledger_thread { LEDGER_WRITER, LEDGER_POSTER, LEDGER_PUSH, LEDGER_THREADS };
 /* The monotonic time of the thread's last turn. Any thread. */
 uint64_t ledger_turned_ms(const struct ledger *ledger, enum ledger_thread thread);
+
+/* Writes why segments stay that should have left the journal, with the cure; "": none does. Any thread. */
+void ledger_retention_text(struct ledger *ledger, char *text, size_t size);
 
 /* How many bytes of the journal Redis may not have yet. Any thread; it takes a lock for a moment. */
 uint64_t ledger_unposted_bytes(struct ledger *ledger);

@@ -29,10 +29,13 @@ enum ledger_verdict {
 enum content_state { CONTENT_UNKNOWN, CONTENT_CLAIMED, CONTENT_KNOWN };
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
+struct archive_disk;
 struct birth;
 struct checkpoints;
 struct drains;
 struct push;
+struct retention;
+struct upkeep;
 struct notices;
 struct where;
 
@@ -122,6 +125,9 @@ struct ledger {
     struct drains *drains;       /* owns; NULL: this is one, or it is stepped */
     struct birth *birth;         /* owns; of the poster */
     struct checkpoints *checkpoints; /* owns */
+    struct retention *retention;     /* owns */
+    struct upkeep *upkeep;           /* owns */
+    struct archive_disk *archived;   /* owns; NULL: the archive is not read */
     struct holdings *holdings;       /* owns; NULL: what is held is freed by expiry alone */
     struct names names;
     struct journal journal;

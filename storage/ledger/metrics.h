@@ -29,8 +29,21 @@
     X(responses_undescribed, COUNTER, "responses", "", responses_undescribed,                      \
       "Responses that were billed and of which the journal tells no more.")                        \
     X(accounts_set_aside, GAUGE, "accounts", "", accounts_set_aside,                               \
-      "Accounts of which Redis holds something damaged; nothing of them is posted or granted.")    \
+      "Accounts of which Redis holds something damaged, or lacks records that have left the "      \
+      "journal; nothing of them is posted or granted.")                                            \
     X(segments, GAUGE, "files", "", segments, "Files of the journal.")                             \
+    X(segments_archived, COUNTER, "files", "", segments_archived,                                  \
+      "Files of the journal that were written to the archive and read back.")                      \
+    X(archived_bytes, COUNTER, "bytes", "", archived_bytes,                                        \
+      "Bytes that these take in the archive, compressed.")                                         \
+    X(segments_removed, COUNTER, "files", "", segments_removed,                                    \
+      "Files that have left the journal, for the archive where there is one.")                     \
+    X(segments_overdue, GAUGE, "files", "", segments_overdue,                                      \
+      "Files of the journal that should have left it and cannot: the archive takes none.")         \
+    X(archive_failures, COUNTER, "failures", "", archive_failures,                                 \
+      "Times that a file could not be archived or removed; the log says why.")                     \
+    X(archive_ended, COUNTER, "files", "", archive_ended,                                          \
+      "Files that were removed from the archive, as old as journal_archive_keep_days says.")       \
     X(checkpoint_segment, GAUGE, "segment", "", checkpoint_segment,                                \
       "The last segment that the newest checkpoint covers; 0: there is none.")                     \
     X(checkpoints, COUNTER, "checkpoints", "", checkpoints,                                        \

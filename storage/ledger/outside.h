@@ -21,6 +21,11 @@ struct ledger_clock {
     uint64_t (*real_ms)(void *self);      /* since 1970; it may go back */
 };
 
+/* The files of a directory that are numbered; 0: there are none. */
+struct ledger_disk_list {
+    uint32_t count, first, last;
+};
+
 /* The journal's files. Each result is as segment.h says of the function of that name. */
 struct ledger_disk {
     void *self;
@@ -30,7 +35,7 @@ struct ledger_disk {
     int (*read)(void *self, int fd, uint64_t offset, uint8_t *bytes, size_t length);
     int (*sync)(void *self, int fd); /* 0, or a negative errno: what was written may be lost */
     void (*close)(void *self, int fd);
-    int (*list)(void *self, int directory, uint32_t *count, uint32_t *last);
+    int (*list)(void *self, int directory, struct ledger_disk_list *out);
     int (*remove)(void *self, int directory, uint32_t number);
 };
 

@@ -10,6 +10,19 @@
 
 /* ---- reading ---- */
 
+/* Takes a record that Redis may lack. */
+static int take_entry(struct poster *poster, const struct journal_entry *entry)
+{
+    struct ledger_account *account = entry->account;
+    if (account == NULL || aside_skips(account) || entry->record.sequence <= account->watermark)
+        return 0;
+    /* Where none of its posts waits, it is the next one that Redis lacks, unless that has left the journal. */
+    if (!account->waits && entry->record.sequence != account->watermark + 1 &&
+        atomic_load(&poster->ledger->journal.first) > 1)
+        return aside_gone(poster, account);
+    return pending_add(&poster->pending, poster->ledger, &poster->reader, entry);
+}
+
 static int read_batch(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
@@ -21,10 +34,7 @@ static int read_batch(struct poster *poster)
         if (result == 0) /* not at the limit: the segment ends here, and another follows */
             result = reader_enter(reader, reader->segment + 1, reader->count, true);
         else if (result == 1)
-            result = entry.account == NULL || aside_skips(entry.account) ||
-                             entry.record.sequence <= entry.account->watermark
-                         ? 0
-                         : pending_add(&poster->pending, ledger, reader, &entry);
+            result = take_entry(poster, &entry);
         if (result != 0)
             return result;
     }
@@ -183,6 +193,10 @@ int poster_turn(struct poster *poster)
     poster->turn_due = false;
     poster->batch_sent = 0;
     int result = fill_batch(poster);
+    if (result == -EAGAIN) { /* too many accounts are set aside */
+        poster_forget_posts(poster);
+        return result;
+    }
     if (result != 0)
         return tell_unread(poster, result);
     /*

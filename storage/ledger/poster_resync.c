@@ -32,9 +32,11 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
 }
 
 /* Lowers poster->missing to the segment where replay must begin for this account: where Redis has nothing of
- * it, its checkpoint is posted first. 0 or -ENOMEM. */
+ * it, its checkpoint is posted first. Where that has left the journal, the account is set aside. 0; -ENOMEM; or
+ * -EAGAIN: too many are set aside. */
 static int needs_from(struct poster *poster, struct ledger_account *account)
 {
+    uint32_t first = atomic_load(&poster->ledger->journal.first);
     /* Most accounts lack nothing and need no lock. What is journalled from now on stands in
      * a later segment. */
     if (aside_skips(account) ||
@@ -46,7 +48,10 @@ static int needs_from(struct poster *poster, struct ledger_account *account)
     pthread_mutex_unlock(&account->name.names->lock);
     bool is_covered = account->watermark == 0 && poster->checkpoint > 0 &&
                       (tail <= poster->checkpoint || before > 0);
-    uint32_t from = is_covered ? poster->checkpoint + 1 : account->watermark >= before ? tail : 1;
+    uint32_t from = is_covered ? poster->checkpoint + 1 : account->watermark >= before ? tail : first;
+    if (!is_covered && tail < first)
+        return aside_gone(poster, account);
+    /* Whether the first of these records still stands there, the reading shows (poster_post.c). */
     if (!is_covered || tail > poster->checkpoint)
         poster->missing = from < poster->missing ? from : poster->missing;
     return is_covered ? poster_fill_note(poster, account) : 0;
@@ -122,6 +127,9 @@ static int place_cursor(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
     uint32_t segment = poster->placed ? poster->safe_segment : poster->missing;
+    uint32_t first = atomic_load(&ledger->journal.first);
+    if (segment < first) /* Redis had all of it, and it has left the journal */
+        segment = first;
     int result =
         reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
     if (result != 0) {
@@ -140,13 +148,14 @@ static int place_cursor(struct poster *poster)
 
 int poster_resync_on(struct poster *poster)
 {
-    for (size_t i = 0; i < poster->page_count; i++) {
-        if (needs_from(poster, poster->page[i]) != 0) {
-            snprintf(poster->error, sizeof(poster->error), "no memory");
-            return -EAGAIN;
-        }
-    }
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < poster->page_count; i++)
+        result = needs_from(poster, poster->page[i]);
     poster->page_count = 0;
+    if (result == -ENOMEM)
+        snprintf(poster->error, sizeof(poster->error), "no memory");
+    if (result != 0)
+        return -EAGAIN;
     /* A million accounts take longer than a lease lasts. */
     if (lease_is_due(&poster->lease, poster->ledger))
         return poster_ask_lease(poster, LEASE_TO_RESYNC);

@@ -6,6 +6,7 @@
 #include "storage/ledger/reconcile_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,7 +178,27 @@ int ledger_reconcile_add(struct ledger_reconcile *reconcile, const char *state_d
     return added;
 }
 
+void ledger_reconcile_archive(struct ledger_reconcile *reconcile, const char *archive)
+{
+    reconcile->archive = archive;
+}
+
 /* ---- the journals ---- */
+
+/* What has left the journal, and is not in the archive, is in no figure: nothing can be compared. */
+static int refuse_partial(const struct ledger_reconcile *reconcile,
+                          const struct reconcile_lane *lane,
+                          const struct ledger_verification *found, char *error, size_t error_size)
+{
+    snprintf(
+        error, error_size,
+        "%s/%s begins with segment %" PRIu32 ", and those before have left the journal; %s the "
+        "directory that has %s-%08" PRIu32 ".seg.zst and the earlier ones",
+        lane->state_dir, found->lane, found->first,
+        reconcile->archive != NULL ? "the archive lacks some: bring back" : "name by --archive",
+        lane->instance, found->first - 1);
+    return -ENODATA;
+}
 
 /* How many bytes the journal says of responses that have ended, and may not say of others. */
 static void take_responses(struct ledger_figures *figures, const struct ledger_walk_record *shown)
@@ -240,14 +261,18 @@ int ledger_reconcile_journals(struct ledger_reconcile *reconcile,
     for (size_t i = 0; i < reconcile->lanes_count && result == 0; i++) {
         struct reconcile_lane *lane = &reconcile->lanes[i];
         char said[600] = "";
-        struct ledger_verification found = {
-            .progress = tell_progress, .take = take_record, .context = reconcile};
+        struct ledger_verification found = {.progress = tell_progress,
+                                            .take = take_record,
+                                            .context = reconcile,
+                                            .archive = reconcile->archive};
         reconcile->lane = i;
         result = ledger_verify(lane->state_dir, lane->number, &found, said, sizeof(said));
         lane->is_written = found.is_written;
         if (result != 0)
             snprintf(error, error_size, "%s/%s: %s", lane->state_dir, found.lane,
                      said[0] != '\0' ? said : strerrordesc_np(-result));
+        else if (found.first > 1)
+            result = refuse_partial(reconcile, lane, &found, error, error_size);
     }
     return result == -ENOENT ? -EIO : result;
 }

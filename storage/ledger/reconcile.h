@@ -34,6 +34,8 @@ void ledger_reconcile_destroy(struct ledger_reconcile **reconcile);
 #define LEDGER_RECONCILE_LANES_MAX 1000u
 int ledger_reconcile_add(struct ledger_reconcile *reconcile, const char *state_dir, char *error,
                          size_t error_size);
+/* Names the directory in which the segments are that have left these journals; borrowed. NULL: none. */
+void ledger_reconcile_archive(struct ledger_reconcile *reconcile, const char *archive);
 
 /* Called now and then while something is read. */
 typedef void ledger_reconcile_progress(void *context, const char *what, uint64_t done,

@@ -36,6 +36,7 @@ struct ledger_reconcile {
     size_t lanes_count;
     struct reconcile_account **slots; /* owns, as the accounts: open addressing, doubled at half */
     size_t slots_count, count;
+    const char *archive; /* borrows; NULL: none */
     bool has_redis;
     struct ledger_foreign *foreign; /* owns */
     size_t foreign_count, foreign_room;

@@ -50,7 +50,7 @@ struct ledger_acquaintance {
      * copy, or has lost its newest segment. */
     uint64_t records_known;
     /* By which a process may claim the lease in place of the node that is gone: that node's, where Redis still
-     * knows it and it belongs to the directory, else one that is made of the instance. */
+     * knows it and it belongs to the directory, else one that is made of the directory's id. */
     char name[LEDGER_NODE_MAX + 1];
 };
 /*

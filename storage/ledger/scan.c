@@ -24,6 +24,7 @@ struct scan {
     struct ledger_verification *watch; /* of the pass */
     struct journal_reader reader;
     struct sums sums;
+    uint32_t first; /* segment that is there */
     bool is_behind; /* the reader stands behind the record that is verified */
     char *error;
     size_t error_size;
@@ -77,37 +78,10 @@ static int verify_usage(struct scan *scan, const struct journal_record *record)
     return result;
 }
 
-/* The head of the day that is asked for, as far as this record tells. */
-static void note_head(struct scan *scan, const struct journal_record *record)
+/* Whether the records before the first segment that is read are not known: they have left the journal. */
+static bool is_partial(const struct scan *scan)
 {
-    struct ledger_verification *watch = scan->watch;
-    if (record->time_ms >= watch->day_end_ms) {
-        watch->is_head_final = watch->has_head;
-        return;
-    }
-    watch->has_head = true;
-    watch->is_head_final = false;
-    watch->head_segment = scan->reader.segment;
-    watch->head_byte = (uint64_t)(scan->reader.index - 1) * scan->reader.size;
-    watch->head_chain = scan->reader.chain;
-}
-
-static void count(struct scan *scan, const struct journal_record *record)
-{
-    struct ledger_verification *watch = scan->watch;
-    watch->records++;
-    watch->usage_records += record->type == JOURNAL_USAGE;
-    watch->operations += record->type == JOURNAL_MONEY;
-    watch->bytes += record->bytes_delta;
-    watch->responses += record->responses_delta;
-    if (watch->first_ms == 0)
-        watch->first_ms = record->time_ms;
-    watch->last_ms = record->time_ms;
-    watch->is_stopped = record->type == JOURNAL_STOP;
-    watch->segment = scan->reader.segment;
-    watch->position = (uint64_t)scan->reader.index * scan->reader.size;
-    watch->chain = scan->reader.chain;
-    note_head(scan, record);
+    return scan->first > 1 && scan->from == NULL;
 }
 
 /* Notes the record in the names. 0, or -EBADMSG: its account's sequence has a hole. */
@@ -115,7 +89,8 @@ static int note(struct scan *scan, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
     struct ledger_account *account = entry->account;
-    if (record->sequence != atomic_load(&account->sequence) + 1)
+    uint64_t before = atomic_load(&account->sequence);
+    if (record->sequence != before + 1 && !(before == 0 && is_partial(scan)))
         return -EBADMSG;
     atomic_fetch_add(&account->handed, record->bytes_delta);
     names_note(account, scan->reader.segment, record->sequence, record->bytes_delta);
@@ -207,18 +182,34 @@ static int cut_tail(struct scan *scan)
     return result;
 }
 
-/* Finds the highest segment number, and refuses where one below it is missing. A last file without
- * records was made ahead; remove_unused removes it. */
+/* Finds the lowest and the highest segment number, and refuses where one between them is missing. A last file
+ * without records was made ahead; remove_unused removes it. */
 static int last_segment(struct scan *scan, uint32_t *last)
 {
     const struct ledger_disk *disk = scan->journal->disk;
-    uint32_t count;
-    int result = disk->list(disk->self, scan->journal->directory, &count, last);
-    if (result != 0 || count == *last)
+    struct ledger_disk_list list;
+    int result = disk->list(disk->self, scan->journal->directory, &list);
+    *last = list.last;
+    scan->first = list.count > 0 ? list.first : 1;
+    atomic_store(&scan->journal->first, scan->first);
+    if (result != 0 || list.count == list.last - scan->first + 1)
         return result;
     snprintf(scan->error, scan->error_size,
              "the journal lacks a segment before %08u.seg; restore the state directory from a copy",
              *last);
+    return -EBADMSG;
+}
+
+/* A start needs a checkpoint of the segments that have left the journal. */
+static int refuse_without(struct scan *scan)
+{
+    snprintf(scan->error, scan->error_size,
+             "the journal begins with segment %08u.seg, and no checkpoint of the segments before "
+             "it can be "
+             "used; restore the directory `checkpoints` beside the journal from a copy, or put all "
+             "earlier "
+             "segments back from the archive (`zstd -d`)",
+             scan->first);
     return -EBADMSG;
 }
 
@@ -279,7 +270,7 @@ static int take_record(struct scan *scan, const struct journal_entry *entry)
     scan->is_behind = false;
     if (result != 0 || scan->watch == NULL)
         return result;
-    count(scan, &entry->record);
+    verification_count(scan->watch, &scan->reader, &entry->record);
     if (scan->watch->take == NULL)
         return 0;
     struct ledger_walk_record shown;
@@ -318,7 +309,8 @@ static int read_segment(struct scan *scan, uint32_t number, bool is_last)
 {
     struct journal_reader *reader = &scan->reader;
     struct journal *journal = scan->journal;
-    int result = reader_enter(reader, number, reader->count, number > 1);
+    bool follows = number > 1 && !(is_partial(scan) && number == scan->first);
+    int result = reader_enter(reader, number, reader->count, follows);
     if (result != 0)
         return result;
     if ((result = journal_keep_base(journal)) != 0)
@@ -379,8 +371,9 @@ static int begin_behind(struct scan *scan, const struct checkpoint *checkpoint)
 static int read_segments(struct scan *scan, uint32_t last, bool ends_there)
 {
     const struct checkpoint *from = scan->from;
-    uint32_t first = from != NULL ? (uint32_t)from->head.segment + 1 : 1;
+    uint32_t first = from != NULL ? (uint32_t)from->head.segment + 1 : scan->first;
     int result = from != NULL ? begin_behind(scan, from) : 0;
+    scan->sums.since = is_partial(scan) ? scan->first : 0;
     for (uint32_t number = first; number <= last && result == 0; number++) {
         if (scan->watch != NULL && scan->watch->progress != NULL)
             scan->watch->progress(scan->watch->context, number, last);
@@ -428,14 +421,18 @@ static int read_all(struct scan *scan)
     int result = find_last(scan, &last);
     if (result != 0 || last == 0)
         return result;
-    if (scan->watch != NULL)
+    if (scan->watch != NULL) {
         scan->watch->segments = last;
+        scan->watch->first = scan->first;
+    }
     if (scan->pass->checkpoints >= 0)
         result = checkpoint_load(&found, scan->journal, scan->pass->checkpoints, last - 1);
     if (result == -EPROTONOSUPPORT)
         (void)refuse_newer(scan, "the newest checkpoint");
     if (found.head.segment > 0)
         scan->from = &found;
+    if (result == 0 && scan->watch == NULL && is_partial(scan))
+        result = refuse_without(scan);
     if (result == 0)
         result = read_segments(scan, last, true);
     scan->from = NULL;
@@ -481,6 +478,7 @@ int journal_scan(struct journal *journal, const struct journal_pass *pass, char 
                         .pass = pass,
                         .from = pass->from,
                         .watch = pass->watch,
+                        .first = 1,
                         .error = error,
                         .error_size = error_size};
     error[0] = '\0';

@@ -155,18 +155,22 @@ int segment_sync(int fd)
     return fdatasync(fd) == 0 ? 0 : -errno;
 }
 
-int segment_list(int directory, uint32_t *count, uint32_t *last)
+int segment_list(int directory, struct ledger_disk_list *out)
 {
     int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *names = copy < 0 ? NULL : fdopendir(copy);
-    *count = *last = 0;
+    *out = (struct ledger_disk_list){0};
     if (names == NULL)
         return -errno;
     for (struct dirent *entry; (entry = readdir(names)) != NULL;) {
         uint32_t number = segment_number(entry->d_name);
-        *count += number != 0;
-        if (number > *last)
-            *last = number;
+        if (number == 0)
+            continue;
+        out->count++;
+        if (out->first == 0 || number < out->first)
+            out->first = number;
+        if (number > out->last)
+            out->last = number;
     }
     closedir(names);
     return 0;
@@ -176,5 +180,5 @@ int segment_remove(int directory, uint32_t number)
 {
     char name[SEGMENT_NAME_MAX];
     segment_name(number, name);
-    return unlinkat(directory, name, 0) == 0 ? 0 : -errno;
+    return unlinkat(directory, name, 0) == 0 && fsync(directory) == 0 ? 0 : -errno;
 }

@@ -7,6 +7,7 @@
 #define TOLLGATE_LEDGER_SEGMENT_H
 
 #include "storage/ledger/journal_format.h"
+#include "storage/ledger/outside.h"
 
 #define SEGMENT_NAME_MAX 24
 
@@ -28,8 +29,9 @@ int segment_write(int fd, uint64_t offset, const uint8_t *bytes, size_t length);
 int segment_read(int fd, uint64_t offset, uint8_t *bytes, size_t length);
 /* Waits until what was written is on disk. 0, or a negative errno: it may be lost. */
 int segment_sync(int fd);
-/* Tells how many segments there are, and the highest number (0: none). 0 or a negative errno. */
-int segment_list(int directory, uint32_t *count, uint32_t *last);
+/* Tells how many segments there are, and the lowest and the highest number. 0 or a negative errno. */
+int segment_list(int directory, struct ledger_disk_list *out);
+/* Removes a segment, and waits until that is on disk. 0, -ENOENT, or another negative errno. */
 int segment_remove(int directory, uint32_t number);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "storage/ledger/drains.h"
+#include "storage/ledger/retention.h"
 
 _Static_assert(LEDGER_STATUS_MAX == LANES_MAX, "each lane has a place");
 _Static_assert(sizeof(((struct ledger_lane_status *)NULL)->lane) == LANE_NAME_SIZE, "as lane.h");
@@ -26,14 +27,17 @@ static void fill(void *context, struct ledger *ledger)
         .is_own = filling->count == 0,
         .state = ledger_state(ledger),
         .lease = ledger_lease_number(ledger),
-        .segments = journal_segments(&ledger->journal),
+        .first_segment = atomic_load(&ledger->journal.first),
         .records = atomic_load(&ledger->journal.durable_records),
     };
     filling->count++;
     snprintf(out->lane, sizeof(out->lane), "%s", ledger->lane.name);
     snprintf(out->instance, sizeof(out->instance), "%s", ledger->instance);
     ledger_state_text(ledger, out->text, sizeof(out->text));
-    out->bytes = out->records * JOURNAL_RECORD_BYTES;
+    out->segments = journal_segments(&ledger->journal) + 1 - out->first_segment;
+    out->bytes =
+        (out->records - journal_base(&ledger->journal, out->first_segment)) * JOURNAL_RECORD_BYTES;
+    ledger_retention_text(ledger, out->retention, sizeof(out->retention));
     pthread_mutex_lock(&ledger->lock);
     out->posted = ledger->posted < out->records ? ledger->posted : out->records;
     out->unposted_since_ms = ledger->unposted_since_ms;

@@ -15,11 +15,13 @@ struct ledger_lane_status {
     char instance[33]; /* under which Redis keeps its watermarks */
     bool is_own;       /* else an earlier process left it, and this node posts it */
     enum ledger_state state;
-    char text[512]; /* why it is not ready; "": it is */
-    uint64_t lease; /* its number; 0: none yet */
-    uint32_t segments;
-    uint64_t records; /* on disk */
-    uint64_t bytes;   /* that they take */
+    char text[512];         /* why it is not ready; "": it is */
+    uint64_t lease;         /* its number; 0: none yet */
+    uint32_t first_segment; /* that is in the journal */
+    uint32_t segments;      /* that are */
+    uint64_t records;       /* that were written, those that have left the journal as well */
+    uint64_t bytes;         /* that those take that are there */
+    char retention[512];    /* why segments stay that should have left it; "": none does */
     uint64_t posted, unposted;
     uint64_t unposted_since_ms; /* since 1970: when the first of them was written, as far as this
                                    process knows; 0: none is unposted */

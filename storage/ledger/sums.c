@@ -33,28 +33,44 @@ static int keep_room(struct sums *sums)
         if (sums->slots[i].download != 0 && !sums->slots[i].closed)
             *slot_of(slots, room, sums->slots[i].download) = sums->slots[i];
     free(sums->slots);
-    *sums = (struct sums){.slots = slots, .count = live, .room = room};
+    *sums = (struct sums){.slots = slots, .count = live, .room = room, .since = sums->since};
     return 0;
 }
 
 /* The download's slot, which it gets where it has none; NULL: no memory. */
-static struct download_sum *sum_of(struct sums *sums, uint64_t download)
+static struct download_sum *sum_of(struct sums *sums, uint64_t download, bool *is_new)
 {
     if (keep_room(sums) != 0)
         return NULL;
     struct download_sum *sum = slot_of(sums->slots, sums->room, download);
-    if (sum->download == 0) {
+    *is_new = sum->download == 0;
+    if (*is_new) {
         sum->download = download;
         sums->count++;
     }
     return sum;
 }
 
+/* Whether the download's first records have left the journal. */
+static bool began_before(const struct sums *sums, const struct journal_record *record)
+{
+    uint64_t segment =
+        record->download >> JOURNAL_COUNT_BITS & ((UINT64_C(1) << JOURNAL_COUNT_BITS) - 1);
+    return segment < sums->since && record->bytes >= record->bytes_delta &&
+           record->responses >= record->responses_delta;
+}
+
 int sums_add(struct sums *sums, const struct journal_record *record)
 {
-    struct download_sum *sum = record->download == 0 ? NULL : sum_of(sums, record->download);
+    bool is_new = false;
+    struct download_sum *sum =
+        record->download == 0 ? NULL : sum_of(sums, record->download, &is_new);
     if (sum == NULL)
         return record->download == 0 ? -EBADMSG : -ENOMEM;
+    if (is_new && began_before(sums, record)) {
+        sum->bytes = record->bytes - record->bytes_delta;
+        sum->responses = record->responses - record->responses_delta;
+    }
     sum->bytes += record->bytes_delta;
     sum->responses += record->responses_delta;
     if (sum->closed || sum->bytes != record->bytes || sum->responses != record->responses)
@@ -65,7 +81,8 @@ int sums_add(struct sums *sums, const struct journal_record *record)
 
 int sums_set(struct sums *sums, const struct download_sum *sum)
 {
-    struct download_sum *slot = sum->download == 0 ? NULL : sum_of(sums, sum->download);
+    bool is_new;
+    struct download_sum *slot = sum->download == 0 ? NULL : sum_of(sums, sum->download, &is_new);
     if (slot == NULL)
         return -ENOMEM;
     *slot = *sum;

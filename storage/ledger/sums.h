@@ -19,6 +19,9 @@ struct download_sum {
 struct sums {
     struct download_sum *slots; /* owns */
     size_t count, room;
+    /* Of a download that was opened in a segment before this one, the first record that comes says what it
+     * had come to; 0: of none. */
+    uint32_t since;
 };
 
 /* Adds a USAGE record. 0; -EBADMSG: its parts do not add up; -ENOMEM. */

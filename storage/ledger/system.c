@@ -59,10 +59,10 @@ static void close_segment(void *self, int fd)
     close(fd);
 }
 
-static int list_segments(void *self, int directory, uint32_t *count, uint32_t *last)
+static int list_segments(void *self, int directory, struct ledger_disk_list *out)
 {
     (void)self;
-    return segment_list(directory, count, last);
+    return segment_list(directory, out);
 }
 
 static int remove_segment(void *self, int directory, uint32_t number)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "storage/ledger/archive.h"
 #include "storage/ledger/journal.h"
 #include "storage/ledger/lane.h"
 #include "storage/ledger/names.h"
@@ -25,13 +26,22 @@ static int verify_journal(int directory, const uint8_t instance[JOURNAL_ID_BYTES
                           struct ledger_verification *out, char *error, size_t error_size)
 {
     struct names names;
+    struct archive_disk disk;
     int result = names_init(&names, FILES_HINT, FILES_HINT);
     if (result != 0) {
         close(directory);
         return result;
     }
-    result =
-        journal_verify(&ledger_system_disk, &names, directory, instance, out, error, error_size);
+    result = archive_disk_open(&disk, &ledger_system_disk, directory, instance, out->archive);
+    if (result == 0)
+        result = journal_verify(&disk.table, &names, directory, instance, out, error, error_size);
+    else {
+        snprintf(error, error_size,
+                 "the archive %s cannot be read: %s; name another one by --archive", out->archive,
+                 strerrordesc_np(-result));
+        close(directory);
+    }
+    archive_disk_close(&disk);
     for (struct ledger_account *account = names_recorded(&names); account != NULL;
          account = names_recorded_next(account))
         out->accounts++;
@@ -64,7 +74,8 @@ static int verify_once(const char *state_dir, unsigned lane, struct ledger_verif
     *out = (struct ledger_verification){.progress = out->progress,
                                         .take = out->take,
                                         .context = out->context,
-                                        .day_end_ms = out->day_end_ms};
+                                        .day_end_ms = out->day_end_ms,
+                                        .archive = out->archive};
     error[0] = '\0';
     lane_name(lane, out->lane);
     out->is_written = lane_is_locked(state_dir, lane);

@@ -25,12 +25,15 @@ struct ledger_verification {
     int (*take)(void *context, const struct ledger_walk_record *record);
     void *context;
     uint64_t day_end_ms; /* the caller's: of the day whose head is asked for; 0: of none */
+    /* The caller's, or NULL: the directory in which segments are that have left the journal. Without it, or where
+     * the oldest have ended there, the reading begins with the first segment that is left. */
+    const char *archive;
 
-    char lane[8];      /* "lane-a" */
-    char instance[33]; /* under which Redis keeps its watermarks */
-    bool is_written;   /* a process appends meanwhile; what it appends is left out */
-    uint64_t accounts; /* that have records there */
-    uint32_t segments;
+    char lane[8];             /* "lane-a" */
+    char instance[33];        /* under which Redis keeps its watermarks */
+    bool is_written;          /* a process appends meanwhile; what it appends is left out */
+    uint64_t accounts;        /* that have records there */
+    uint32_t first, segments; /* the first one that was read, and the last one that is there */
     uint64_t records, usage_records, operations;
     uint64_t bytes, responses;  /* that its downloads add up to */
     uint64_t first_ms, last_ms; /* of its records, since 1970; 0: there are none */

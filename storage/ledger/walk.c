@@ -80,9 +80,11 @@ static int enter(struct journal_walk *walk, uint32_t segment, bool follows)
 static int find_last(struct journal_walk *walk)
 {
     struct journal_entry entry;
-    uint32_t count;
-    int result =
-        ledger_system_disk.list(ledger_system_disk.self, walk->directory, &count, &walk->last);
+    struct ledger_disk_list list;
+    const struct ledger_disk *disk = &walk->disk.table;
+    int result = disk->list(disk->self, walk->directory, &list);
+    walk->first = list.first;
+    walk->last = list.last;
     if (result == 0 && reader_meets_newer(&walk->reader, walk->last) == 1) {
         snprintf(
             walk->error, walk->error_size,
@@ -97,8 +99,8 @@ static int find_last(struct journal_walk *walk)
         return result;
     result = reader_next(&walk->reader, &entry);
     /* What is there and is not a header, damage perhaps, is met again by walk_next. */
-    if (result == 0)
-        walk->last--;
+    if (result == 0 && --walk->last < walk->first)
+        walk->last = 0;
     walk->reader.count = 0;
     return 0;
 }
@@ -121,7 +123,14 @@ int walk_open(struct journal_walk *walk, const char *state_dir, unsigned lane,
         close(walk->directory);
         return unreadable(walk, result);
     }
-    result = reader_init(&walk->reader, &ledger_system_disk, &walk->names, walk->directory);
+    result = archive_disk_open(&walk->disk, &ledger_system_disk, walk->directory, walk->instance,
+                               watch != NULL ? watch->archive : NULL);
+    if (result != 0)
+        snprintf(error, error_size,
+                 "the archive %s cannot be read: %s; name another one by --archive", watch->archive,
+                 strerrordesc_np(-result));
+    else
+        result = reader_init(&walk->reader, &walk->disk.table, &walk->names, walk->directory);
     if (result == 0)
         result = find_last(walk);
     if (result == 0)
@@ -135,11 +144,31 @@ void walk_close(struct journal_walk *walk)
 {
     reader_free(&walk->reader);
     names_free(&walk->names);
+    archive_disk_close(&walk->disk);
     close(walk->directory);
+}
+
+/* What has left the journal may be in an archive that nobody has named. */
+static int gone(struct journal_walk *walk, uint32_t segment)
+{
+    char name[LANE_NAME_SIZE], file[ARCHIVE_NAME_SIZE];
+    bool is_named = walk->disk.archive >= 0;
+    lane_name(walk->lane, name);
+    archive_name(walk->disk.instance, segment, file);
+    snprintf(walk->error, walk->error_size,
+             "segment %" PRIu32 " has left the journal of %s/%s, which begins with segment %" PRIu32
+             "; %s %s",
+             segment, walk->state_dir, name, walk->first,
+             is_named ? "the archive does not have it either: bring back its file"
+                      : "name by --archive the directory that has",
+             file);
+    return -ENODATA;
 }
 
 int walk_begin(struct journal_walk *walk, uint32_t segment)
 {
+    if (segment < walk->first)
+        return gone(walk, segment);
     int result = enter(walk, segment, false);
     return result == 0 ? 0 : unreadable(walk, result);
 }
@@ -270,7 +299,8 @@ static int walk_segments(struct ledger_walk *walk, struct journal_walk *cursor)
     }
     if (cursor->last == 0)
         return 0;
-    int result = walk_begin(cursor, walk->first == 0 ? 1 : walk->first);
+    walk->begin = cursor->first;
+    int result = walk_begin(cursor, walk->first == 0 ? cursor->first : walk->first);
     while (result == 0 && (result = walk_next(cursor, &entry)) == 1)
         result = take(walk, cursor, &entry);
     return result;
@@ -280,10 +310,12 @@ int ledger_walk(const char *state_dir, unsigned lane, struct ledger_walk *walk, 
                 size_t error_size)
 {
     struct journal_walk cursor;
-    struct ledger_evidence_watch watch = {.progress = walk->progress, .context = walk->context};
+    struct ledger_evidence_watch watch = {
+        .progress = walk->progress, .context = walk->context, .archive = walk->archive};
     *walk = (struct ledger_walk){.take = walk->take,
                                  .progress = walk->progress,
                                  .context = walk->context,
+                                 .archive = walk->archive,
                                  .first = walk->first,
                                  .last = walk->last};
     lane_name(lane, walk->lane);

@@ -30,7 +30,8 @@ struct ledger_walk {
     ledger_walk_take *take;
     void (*progress)(void *context, uint32_t segment, uint32_t segments); /* or NULL */
     void *context;
-    uint32_t first; /* the segments that are read; 0: from the first one, to the last one */
+    const char *archive; /* the directory with segments that have left the journal, or NULL */
+    uint32_t first;      /* the segments that are read; 0: from the first one, to the last one */
     uint32_t last;
 
     /* What was found. */
@@ -38,6 +39,7 @@ struct ledger_walk {
     char instance[33]; /* under which Redis keeps its watermarks */
     bool is_written;   /* a process appends meanwhile; what it appends is left out */
     bool is_torn;      /* what stands behind the last record was torn by a crash */
+    uint32_t begin;    /* the first segment that is there, in the journal or the archive */
     uint32_t segments; /* the last one that has a record */
     uint64_t records;  /* that were read */
     uint32_t segment;  /* of the last of them */
@@ -48,7 +50,7 @@ struct ledger_walk {
 /*
  * Reads the journal of the lane of this number (0: lane-a). The chain of the records is verified, and
  * nothing else: ledger_verify does that. It needs memory for the names of one segment. 0; -ENOENT:
- * there is no journal in such a lane; -ERANGE: the journal has no records in segment `first`; -EBADMSG: a
+ * there is no journal in such a lane; -ERANGE: the journal has no records in segment `first`; -ENODATA: not any more, and the archive has not either; -EBADMSG: a
  * record is damaged; what `take` returned; or another negative errno. Of those but the first and the callback's
  * own, one sentence with the cause and the cure stands in `error`.
  */

@@ -7,6 +7,7 @@
 #ifndef TOLLGATE_LEDGER_WALK_INTERNAL_H
 #define TOLLGATE_LEDGER_WALK_INTERNAL_H
 
+#include "storage/ledger/archive.h"
 #include "storage/ledger/evidence.h"
 #include "storage/ledger/names.h"
 #include "storage/ledger/reader.h"
@@ -17,11 +18,13 @@ struct journal_walk {
     const struct ledger_evidence_watch *watch; /* borrows; NULL: nobody is told how far it is */
     struct names names;
     struct journal_reader reader;
+    struct archive_disk disk;
     int directory; /* owns */
     unsigned lane;
     uint8_t instance[JOURNAL_ID_BYTES];
     bool is_written; /* a process has the lane */
     bool is_torn;    /* walk_next has ended before what a crash has torn */
+    uint32_t first;  /* segment that is in the journal, or in its archive */
     uint32_t last;   /* segment with a record; 0: the journal has none */
     uint32_t until;  /* the caller's: the segment in which the walk ends; 0: the last one */
     char *error;     /* borrows */
@@ -36,7 +39,8 @@ int walk_open(struct journal_walk *walk, const char *state_dir, unsigned lane,
               const struct ledger_evidence_watch *watch, char *error, size_t error_size);
 void walk_close(struct journal_walk *walk);
 
-/* Goes to the start of a segment, 1..last. As walk_next, with 0 for success. */
+/* Goes to the start of a segment, 1..last. As walk_next, with 0 for success; -ENODATA, and a sentence: the segment has
+ * left the journal, and is not in the archive that was named. */
 int walk_begin(struct journal_walk *walk, uint32_t segment);
 /*
  * Reads the next record, in the next segment where this one ends. 1 with a record, whose names are valid until the

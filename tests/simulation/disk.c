@@ -138,16 +138,19 @@ static void close_segment(void *self, int fd)
     disk->opened--;
 }
 
-static int list(void *self, int directory, uint32_t *count, uint32_t *last)
+static int list(void *self, int directory, struct ledger_disk_list *out)
 {
     const struct disk *disk = self;
     const struct disk_segment *first = disk->segments + first_of(directory);
-    *count = *last = 0;
+    *out = (struct ledger_disk_list){0};
     if (disk->is_dead)
         return -EIO;
     for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
-        *count += first[i].bytes > 0;
-        *last = first[i].bytes > 0 ? i + 1 : *last;
+        if (first[i].bytes == 0)
+            continue;
+        out->count++;
+        out->first = out->first == 0 ? i + 1 : out->first;
+        out->last = i + 1;
     }
     return 0;
 }
@@ -226,11 +229,11 @@ void disk_lose_power(struct disk *disk, struct random *random)
 
 bool disk_lose_segment(struct disk *disk)
 {
-    uint32_t count, last;
-    (void)list(disk, -1, &count, &last);
-    if (last == 0)
+    struct ledger_disk_list found;
+    (void)list(disk, -1, &found);
+    if (found.last == 0)
         return false;
-    drop(&disk->segments[last - 1]);
+    drop(&disk->segments[found.last - 1]);
     return true;
 }
 

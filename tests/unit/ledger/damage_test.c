@@ -164,8 +164,12 @@ Test(ledger_damage, a_missing_segment_is_named)
     snprintf(moved, sizeof(moved), "%s/lane-a/journal/%08u.seg", fx.state, 2u);
     cr_assert_eq(rename(segment, moved), 0);
     cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
-    cr_assert(strstr(error, "lacks a segment"), "%s", error);
+    cr_expect(strstr(error, "begins with segment 00000002.seg"), "%s", error);
     cr_assert_eq(rename(moved, segment), 0);
+    snprintf(moved, sizeof(moved), "%s/lane-a/journal/%08u.seg", fx.state, 3u);
+    fixture_copy(segment, moved);
+    cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
+    cr_expect(strstr(error, "lacks a segment before 00000003.seg"), "%s", error);
 }
 
 Test(ledger_damage, one_process_writes_a_journal)
