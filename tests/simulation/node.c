@@ -14,9 +14,12 @@
 #include "server/base/check.h"
 #include "storage/ledger/checkpoints.h"
 #include "storage/ledger/poster_internal.h"
+#include "storage/ledger/retention.h"
+#include "tests/simulation/scratch.h"
 #include "tests/simulation/sim.h"
 
 #define CLOSE_MS 5000 /* how long a node that stops in good order posts */
+#define LEAVE_MS 500  /* between two steps of retention, so that kills come between them */
 
 /* ---- its clock ---- */
 
@@ -54,6 +57,7 @@ static void finish(struct sim_node *node)
     timer_stop(&node->post);
     timer_stop(&node->hear);
     timer_stop(&node->check);
+    timer_stop(&node->leave);
     node->is_ending = false;
 }
 
@@ -138,6 +142,18 @@ static void check_step(void *object, uint64_t number)
     watch_checkpoint(node);
     if (node->disk.is_dead)
         node_kill(node, "while it made a checkpoint");
+}
+
+static void leave_step(void *object, uint64_t number)
+{
+    struct sim_node *node = object;
+    (void)number;
+    if (node->ledger == NULL)
+        return;
+    uint64_t due_ms = retention_step(node->ledger);
+    uint64_t late_ms = node_monotonic_ms(node) + LEAVE_MS;
+    set_due(node, &node->leave, due_ms > late_ms ? due_ms : late_ms);
+    watch_left(node);
 }
 
 static void poster_moved(struct sim_connection *connection)
@@ -241,21 +257,25 @@ void node_start(struct sim_node *node)
         return;
     node->exists = true;
     node->starts++;
-    node->lease = node->marks_by_ms = node->checkpoints = 0;
+    node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = 0;
     disk_revive(&node->disk);
     sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
+    char archive[128];
+    snprintf(archive, sizeof(archive), "%s/archive", node->directory);
     const struct ledger_options options = {
         .state_dir = node->directory,
         .node = node->name,
         .redis = "unix:/simulated",
         /* Some worlds have many segments: each is as small as SIM_DOWNLOADS allows. */
-        .segment_bytes = sim->seed % 4 == 1 ? 32768 : 65536,
+        .segment_bytes = sim->seed % 4 == 1 || sim->lets_go ? 32768 : 65536,
         .mark_ms = SIM_MARK_MS,
         .post_interval_ms = SIM_POST_MS,
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
         .checkpoint_records = SIM_CHECKPOINT_RECORDS,
         .fill_rows = SIM_FILL_ROWS,
+        .keep_bytes = sim->lets_go ? 1 : 0,
+        .archive = sim->has_archive ? archive : NULL,
         .lease_ms = SIM_LEASE_MS,
         .data_lost_wait_ms = SIM_LOST_MS,
         .event = said,
@@ -287,6 +307,8 @@ void node_start(struct sim_node *node)
     timer_set(&sim->schedule, &node->post, now_us + 100);
     timer_set(&sim->schedule, &node->hear, now_us + 200);
     timer_set(&sim->schedule, &node->check, now_us + 300);
+    if (sim->lets_go)
+        timer_set(&sim->schedule, &node->leave, now_us + 400);
 }
 
 static void start_again(void *object, uint64_t number)
@@ -374,6 +396,7 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
 {
     struct sim_node *node = &sim->nodes[number];
     unsigned first = number * SIM_CONNECTIONS;
+    char archive[128];
     *node = (struct sim_node){
         .sim = sim,
         .number = number,
@@ -383,6 +406,7 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
         .post = {.fire = post_step, .object = node},
         .hear = {.fire = hear_step, .object = node},
         .check = {.fire = check_step, .object = node},
+        .leave = {.fire = leave_step, .object = node},
     };
     snprintf(node->name, sizeof(node->name), "node-%u", number + 1);
     snprintf(node->directory, sizeof(node->directory), "%s/%u", directory, number);
@@ -401,11 +425,16 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
     random_hex(&random, node->id, LEDGER_HEX_SIZE - 1);
     node->id[LEDGER_HEX_SIZE - 1] = '\0';
     write_ids(node);
+    snprintf(archive, sizeof(archive), "%s/archive", node->directory);
+    (void)mkdir(archive, 0700);
 }
 
 void node_free(struct sim_node *node)
 {
     die(node);
+    char archive[128];
+    snprintf(archive, sizeof(archive), "%s/archive", node->directory);
+    scratch_remove(archive);
     if (node->ledger != NULL)
         finish(node);
     for (unsigned i = 0; i < SIM_CONNECTIONS; i++)

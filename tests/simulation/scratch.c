@@ -8,22 +8,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "server/base/check.h"
-#include "tests/simulation/sim.h"
 
 #define CHILDREN_MAX 64
 
 static char made[64], own[80];
 static pid_t maker, children[CHILDREN_MAX];
+
+static void remove_tree(int parent, const char *name);
 
 static void name_of(unsigned number, char out[3])
 {
@@ -32,44 +35,49 @@ static void name_of(unsigned number, char out[3])
     out[2] = '\0';
 }
 
-/* Removes the nodes' directories in `parent`. */
-static void remove_nodes(int parent)
+/* A directory's entry, as getdents64 gives it. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+static void remove_entries(int directory)
 {
-    static const char *const files[] = {"lane-a/lock", "lane-a/instance", "directory"};
-    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
-        const char name[2] = {(char)('0' + i), '\0'};
-        int node = openat(parent, name, O_RDONLY | O_DIRECTORY);
-        if (node < 0)
-            continue;
-        for (unsigned j = 0; j < sizeof(files) / sizeof(files[0]); j++)
-            (void)unlinkat(node, files[j], 0);
-        (void)unlinkat(node, "lane-a/journal", AT_REMOVEDIR);
-        (void)unlinkat(node, "lane-a", AT_REMOVEDIR);
-        close(node);
-        (void)unlinkat(parent, name, AT_REMOVEDIR);
+    _Alignas(struct entry) char bytes[1024];
+    long got;
+    while ((got = syscall(SYS_getdents64, directory, bytes, sizeof(bytes))) > 0)
+        for (long at = 0; at < got;) {
+            const struct entry *entry = (const void *)(bytes + at);
+            at += entry->length;
+            if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0)
+                remove_tree(directory, entry->name);
+        }
+}
+
+static void remove_tree(int parent, const char *name)
+{
+    int directory = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory < 0) {
+        (void)unlinkat(parent, name, 0);
+        return;
     }
+    remove_entries(directory);
+    close(directory);
+    (void)unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+void scratch_remove(const char *path)
+{
+    remove_tree(AT_FDCWD, path);
 }
 
 static void remove_all(void)
 {
-    if (maker != getpid())
-        return;
-    int directory = open(made, O_RDONLY | O_DIRECTORY);
-    for (unsigned i = 0; directory >= 0 && i < CHILDREN_MAX; i++) {
-        char name[3];
-        name_of(i, name);
-        int child = openat(directory, name, O_RDONLY | O_DIRECTORY);
-        if (child < 0)
-            continue;
-        remove_nodes(child);
-        close(child);
-        (void)unlinkat(directory, name, AT_REMOVEDIR);
-    }
-    if (directory >= 0) {
-        remove_nodes(directory);
-        close(directory);
-    }
-    (void)rmdir(made);
+    if (maker == getpid())
+        remove_tree(AT_FDCWD, made);
 }
 
 /* What a child makes later would stay: the children end first. One that was waited for before is

@@ -11,6 +11,8 @@
 
 /* The directory of this process. The first call makes it. */
 const char *scratch_directory(void);
+/* Removes a directory in it, and all that is there. */
+void scratch_remove(const char *path);
 /* Begins a child that ends with its parent and has a directory of its own, by its number below 64,
  * which its parent removes. Returns 0 in the child, and its process id in the parent. */
 pid_t scratch_fork(unsigned number);

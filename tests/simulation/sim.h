@@ -200,8 +200,8 @@ struct sim_node {
     struct windows *windows;
     struct sim_connection poster, push, admin;
     struct sim_worker workers[SIM_WORKERS];
-    struct timer write, post, hear, check;
-    uint64_t checkpoints;                     /* that its process has made */
+    struct timer write, post, hear, check, leave;
+    uint64_t checkpoints, first_segment;      /* its process has made; of its journal */
     uint64_t marks_by_ms;                     /* by then it marks what waits now; see watch_marks */
     struct sim_metered metered[SIM_ACCOUNTS]; /* of this process */
     struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
@@ -282,6 +282,7 @@ enum sim_fault {
     X(filled, "parts of a checkpoint are taken in order, and nothing is granted meanwhile")        \
     X(begins, "a start with a checkpoint knows of each account what one without it does")          \
     X(checkpoints, "a checkpoint is made where it is due, and is what the journal comes to")       \
+    X(leaves, "what has left the journal stands whole in the archive, and nobody lacks it")        \
     X(replays, "the same seed ends in the same state")
 
 enum sim_promise {
@@ -321,9 +322,10 @@ struct sim {
     struct sim_plan plan;
     bool has_funds;      /* accounts with a bound; see plan.c for what that leaves out */
     bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
-    bool has_lost_data;  /* Redis */
-    bool is_emptied;     /* it lost them while it ran, which no node sees at once */
-    bool is_resting;     /* nothing goes wrong any more */
+    bool lets_go, has_archive; /* segments leave the journals; for an archive */
+    bool has_lost_data;        /* Redis */
+    bool is_emptied;           /* it lost them while it ran, which no node sees at once */
+    bool is_resting;           /* nothing goes wrong any more */
     struct sim_redis redis;
     struct sim_fills fills;
     struct sim_node nodes[SIM_NODES + SIM_COPIES];
@@ -476,7 +478,7 @@ bool sim_pool_of(struct sim *sim, const char *key, const char *field, const char
 /* duties.c */
 void watch_started(struct sim_node *node); /* a process */
 void watch_opened(struct sim_node *node);  /* what it has begun with */
-void watch_checkpoint(struct sim_node *node);
+void watch_checkpoint(struct sim_node *node), watch_left(struct sim_node *node);
 void watch_posts(struct sim_node *node);
 void watch_lease(struct sim_node *node);
 /* Redis lost data of the account, and what nodes had reserved there with it. */
