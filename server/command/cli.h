@@ -78,7 +78,7 @@ struct config;
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
       "[STATE_DIR | --config FILE] [--day DAY]")                                                   \
     X("ledger replay", command_ledger_replay, "post what a dead node's directory holds",           \
-      "STATE_DIR [--into-empty] [--timeout 10m] [--config FILE]")                                  \
+      "STATE_DIR | --archive DIRECTORY [--into-empty] [--timeout 10m] [--config FILE]")            \
     X("node list", command_node_list, "show each node, its lease, and what it has to post",        \
       "[--config FILE | --socket PATH]")                                                           \
     X("node retire", command_node_retire, "move a stopped node's lanes into this node",            \

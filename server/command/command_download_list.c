@@ -28,7 +28,7 @@ enum { OPTION_PATH = 256, OPTION_LINK, OPTION_FROM, OPTION_TO };
 struct arguments {
     struct cli_location location;
     struct account_name name;
-    const char *path, *link, *from, *to, *state_dir; /* borrow argv; NULL: not given */
+    const char *path, *link, *from, *to, *state_dir, *archive; /* borrow argv; NULL: not given */
 };
 
 static const struct argp_option options[] = {
@@ -48,6 +48,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->name;
         state->child_inputs[1] = &arguments->location;
+        state->child_inputs[2] = &arguments->archive;
         return 0;
     case OPTION_PATH:
         arguments->path = argument;
@@ -73,22 +74,26 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_CONFIG_CHILD, {0}};
+static const struct argp_child children[] = {
+    ACCOUNT_NAME_CHILD, CLI_CONFIG_CHILD, COMMAND_ARCHIVE_CHILD, {0}};
 static const struct argp list_argp = {
     .options = options,
     .parser = parse,
     .args_doc = "ISSUER/NAME [STATE_DIR]",
-    .doc = "Lists the downloads of an account that moved within these days (30 unless given), from "
-           "the journals of a state directory, that of the configuration or STATE_DIR: id, when "
-           "they first and last moved within the days, bytes and responses up to then, link and "
-           "file. The command asks neither a node nor Redis, writes nothing, and may run beside a "
-           "node. Each node knows what it has delivered itself. It exits with 1 where a journal is "
-           "damaged, 66 where one cannot be read."
-           "\v"
-           "What an account downloaded in November; by one link; of one file:\n"
-           "  tollgate download list shop/alice --from 2026-11-01 --to 2026-11-30\n"
-           "  tollgate download list shop/alice --link order-1\n"
-           "  tollgate download list shop/alice --path /song.mp3\n",
+    .doc =
+        "Lists the downloads of an account that moved within these days (30 unless given), from "
+        "the journals of a state directory, that of the configuration or STATE_DIR: id, when "
+        "they first and last moved within the days, bytes and responses up to then, link and "
+        "file. The command asks neither a node nor Redis, writes nothing, and may run beside a "
+        "node. Each node knows what it has delivered itself. Segments that have left the journal "
+        "are read in the archive, that of the configuration or --archive. It exits with 1 where a "
+        "journal is "
+        "damaged, 66 where one cannot be read."
+        "\v"
+        "What an account downloaded in November; by one link; of one file:\n"
+        "  tollgate download list shop/alice --from 2026-11-01 --to 2026-11-30\n"
+        "  tollgate download list shop/alice --link order-1\n"
+        "  tollgate download list shop/alice --path /song.mp3\n",
     .children = children,
 };
 
@@ -166,12 +171,27 @@ static void take_row(void *context, const struct ledger_evidence_row *row)
 
 /* ---- reading ---- */
 
-static int read_lanes(const char *command, const char *state_dir,
+/* Says from when on the journal and the archive have records of these days. */
+static void tell_begin(const char *command, unsigned lane, struct ledger_evidence_query *query)
+{
+    char begins[DOWNLOAD_TIME_SIZE];
+    if (query->begins_ms == 0)
+        return;
+    download_write_time(query->begins_ms, begins);
+    cli_warn(
+        command,
+        "lane-%c has records from %s on; those before have left the journal, and --archive names "
+        "where they are",
+        (char)('a' + lane), begins);
+    query->begins_ms = 0;
+}
+
+static int read_lanes(const char *command, const char *state_dir, const char *archive,
                       struct ledger_evidence_query *query)
 {
     struct command_progress progress;
-    const struct ledger_evidence_watch watch = {.progress = command_progress_draw,
-                                                .context = &progress};
+    const struct ledger_evidence_watch watch = {
+        .progress = command_progress_draw, .context = &progress, .archive = archive};
     unsigned lanes = 0;
     int code = EX_OK;
     for (unsigned lane = 0; lane < LEDGER_LANES_MAX; lane++) {
@@ -180,6 +200,7 @@ static int read_lanes(const char *command, const char *state_dir,
         int result = ledger_evidence_list(state_dir, lane, query, &watch, error, sizeof(error));
         command_progress_erase(&progress);
         lanes += result != -ENOENT;
+        tell_begin(command, lane, query);
         if (result == 0 || result == -ENOENT)
             continue;
         fflush(stdout);
@@ -202,7 +223,7 @@ static int list(const char *command, const struct arguments *arguments, const ch
     if (code == EX_OK) {
         query.from_ms = (uint64_t)days.first * DAYS_S * 1000;
         query.to_ms = (uint64_t)(days.last + 1) * DAYS_S * 1000;
-        code = read_lanes(command, state_dir, &query);
+        code = read_lanes(command, state_dir, arguments->archive, &query);
         if (query.unnamed > 0)
             cli_warn(command,
                      "%" PRIu64 " marks of downloads from before journal format 3 are left out, as "
@@ -231,7 +252,7 @@ int command_download_list(int argc, char **argv)
     int code = account_name_settle(argv[0], &arguments.name);
     if (code == EX_OK)
         code = download_state_dir(argv[0], &arguments.location, arguments.state_dir, &config,
-                                  &state_dir);
+                                  &state_dir, &arguments.archive);
     if (code == EX_OK)
         code = list(argv[0], &arguments, state_dir);
     config_destroy(&config);

@@ -17,7 +17,7 @@ enum { OPTION_EVIDENCE = 256, OPTION_HTML };
 
 struct arguments {
     struct cli_location location;
-    const char *id, *state_dir; /* borrow argv; NULL: not given */
+    const char *id, *state_dir, *archive; /* borrow argv; NULL: not given */
     bool evidence, html;
 };
 
@@ -34,6 +34,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
+        state->child_inputs[1] = &arguments->archive;
         return 0;
     case OPTION_EVIDENCE:
         arguments->evidence = true;
@@ -61,7 +62,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+static const struct argp_child children[] = {CLI_CONFIG_CHILD, COMMAND_ARCHIVE_CHILD, {0}};
 static const struct argp show_argp = {
     .options = options,
     .parser = parse,
@@ -72,15 +73,20 @@ static const struct argp show_argp = {
         "the `download` of a line of the access log, or of `tollgate download list`, such as "
         "a-1-17. It names a download of one state directory: that of the configuration, or "
         "STATE_DIR. The command asks neither a node nor Redis, writes nothing, and may run beside "
-        "a node. It exits with 1 where there is no such download or the journal is damaged, 66 "
-        "where it cannot be read."
+        "a node. A segment that has left the journal is read in the archive, that of the "
+        "configuration or --archive. It exits with 1 where there is no such download or the "
+        "journal "
+        "is damaged, 66 where it cannot be read."
         "\v"
         "Evidence that a digital good was delivered, for a disputed card payment:\n"
         "  tollgate download show a-1-17 --evidence\n"
         "  tollgate download show a-1-17 --html >evidence.html\n"
         "\n"
-        "Of a node that is gone, from a copy of its state directory:\n"
+        "Of a node that is gone, from a copy of its state directory, and from the archive where "
+        "the "
+        "download's segment has left the journal:\n"
         "  tollgate download show a-1-17 --evidence --json /backup/tollgate/state\n"
+        "  tollgate download show a-1-17 --evidence /backup/tollgate/state --archive /archive\n"
         "\n"
         "The journal keeps as much of the client's address as journal_client allows: a prefix, by "
         "default.\n",
@@ -122,8 +128,8 @@ static int show(const char *command, const struct arguments *arguments, const ch
 {
     struct ledger_evidence found;
     struct command_progress progress;
-    const struct ledger_evidence_watch watch = {.progress = command_progress_draw,
-                                                .context = &progress};
+    const struct ledger_evidence_watch watch = {
+        .progress = command_progress_draw, .context = &progress, .archive = arguments->archive};
     uint64_t download;
     char error[600];
     if (!ledger_download_read(arguments->id, &download))
@@ -155,8 +161,8 @@ int command_download_show(int argc, char **argv)
     struct config *config = NULL;
     const char *state_dir;
     cli_parse(&show_argp, argc, argv, &arguments);
-    int code =
-        download_state_dir(argv[0], &arguments.location, arguments.state_dir, &config, &state_dir);
+    int code = download_state_dir(argv[0], &arguments.location, arguments.state_dir, &config,
+                                  &state_dir, &arguments.archive);
     if (code == EX_OK)
         code = show(argv[0], &arguments, state_dir);
     config_destroy(&config);

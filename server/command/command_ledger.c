@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Progress and the refusal of directories, for the commands that read journals. See command_ledger.h.
+ * Progress, the archive and the refusal of directories, for the commands that read journals. See command_ledger.h.
  */
 #include "server/command/command_ledger.h"
 
@@ -41,6 +41,31 @@ void command_progress_erase(const struct command_progress *progress)
 {
     if (progress->is_live)
         fputs("\r\033[K", stderr);
+}
+
+static const struct argp_option archive_options[] = {
+    {"archive", 'A', "DIRECTORY", 0,
+     "Read segments that have left the journal here (else journal_archive of the configuration)",
+     0},
+    {0},
+};
+
+static error_t parse_archive(int key, char *argument, struct argp_state *state)
+{
+    const char **archive = state->input;
+    if (key != 'A')
+        return ARGP_ERR_UNKNOWN;
+    *archive = argument;
+    return 0;
+}
+
+const struct argp command_archive_argp = {.options = archive_options, .parser = parse_archive};
+
+const char *command_archive(const char *given, const struct config *config)
+{
+    if (given != NULL || config == NULL || config->journal_archive[0] == '\0')
+        return given;
+    return access(config->journal_archive, F_OK) == 0 ? config->journal_archive : NULL;
 }
 
 int command_refuse_directory(const char *command, const char *state_dir, const char *verb)

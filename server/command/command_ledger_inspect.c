@@ -28,6 +28,7 @@ enum { OPTION_LANE = 256, OPTION_DOWNLOAD, OPTION_SEGMENT, OPTION_FROM, OPTION_T
 
 struct arguments {
     struct cli_location location;
+    const char *archive;          /* borrows argv; NULL: not given */
     const char *state_dir;        /* borrows argv; NULL: that of the configuration */
     const char *issuer, *account; /* borrow argv; NULL: of all */
     char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 2]; /* "issuer/account"; "": of all */
@@ -123,6 +124,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
+        state->child_inputs[1] = &arguments->archive;
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->state_dir != NULL)
@@ -163,7 +165,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+static const struct argp_child children[] = {CLI_CONFIG_CHILD, COMMAND_ARCHIVE_CHILD, {0}};
 static const struct argp inspect_argp = {
     .options = options,
     .parser = parse,
@@ -174,7 +176,8 @@ static const struct argp inspect_argp = {
         "account, a file, a download, an order. It ends with sums of what was printed. The chain "
         "of the records is verified meanwhile; `tollgate ledger verify` verifies the rest. Exits "
         "with 1 where a record is damaged, 66 where a journal cannot be read. It asks neither a "
-        "node nor Redis, writes nothing, and may run beside a node."
+        "node nor Redis, writes nothing, and may run beside a node. Segments that have left the "
+        "journal are read in the archive, that of the configuration or --archive."
         "\v"
         "What was billed for a download of the access log, and all that was done with an account:\n"
         "  tollgate ledger inspect --download a-1-17\n"
@@ -192,7 +195,7 @@ static const struct argp inspect_argp = {
 };
 
 struct inspection {
-    const char *command, *state_dir;
+    const char *command, *state_dir, *archive;
     const struct arguments *arguments; /* borrows */
     struct command_progress progress;
     const char *lane;
@@ -255,11 +258,12 @@ static json_t *lane_json(const struct ledger_walk *walk, const char *error)
 {
     char chain[17];
     snprintf(chain, sizeof(chain), "%016" PRIx64, walk->chain);
-    json_t *row = json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:s}", "lane", walk->lane,
-                            "instance", walk->instance, "written", walk->is_written, "torn",
-                            walk->is_torn, "segments", (json_int_t)walk->segments, "records_read",
-                            (json_int_t)walk->records, "segment", (json_int_t)walk->segment,
-                            "position", (json_int_t)walk->position, "chain", chain);
+    json_t *row =
+        json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:s}", "lane", walk->lane,
+                  "instance", walk->instance, "written", walk->is_written, "torn", walk->is_torn,
+                  "first_segment", (json_int_t)walk->begin, "segments", (json_int_t)walk->segments,
+                  "records_read", (json_int_t)walk->records, "segment", (json_int_t)walk->segment,
+                  "position", (json_int_t)walk->position, "chain", chain);
     if (error[0] != '\0')
         (void)json_object_set_new(row, "error", json_string(error));
     return row;
@@ -272,6 +276,7 @@ static void inspect_lane(struct inspection *inspection, unsigned number)
         .take = take,
         .progress = progress,
         .context = inspection,
+        .archive = inspection->archive,
         .first = inspection->arguments->segment,
         .last = inspection->arguments->segment,
     };
@@ -296,6 +301,11 @@ static void inspect_lane(struct inspection *inspection, unsigned number)
                walk.lane, walk.instance, walk.position, walk.segment, walk.chain,
                walk.is_written ? "; a process writes on behind that" : "");
     fflush(stdout);
+    if (walk.begin > 1 && inspection->arguments->segment == 0)
+        cli_warn(inspection->command,
+                 "%s: its records begin with segment %" PRIu32
+                 "; those before have left the journal, and --archive names where they are",
+                 walk.lane, walk.begin);
     if (walk.is_torn)
         cli_warn(inspection->command,
                  "%s: what stands behind byte %" PRIu64 " of %08" PRIu32
@@ -404,6 +414,7 @@ int command_ledger_inspect(int argc, char **argv)
     struct inspection inspection = {
         .command = argv[0],
         .state_dir = arguments.state_dir != NULL ? arguments.state_dir : config->state_dir,
+        .archive = command_archive(arguments.archive, config),
         .arguments = &arguments,
         .lanes = cli_wants_json() ? json_array() : NULL,
     };

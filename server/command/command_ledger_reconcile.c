@@ -27,6 +27,7 @@ enum { OPTION_LOG = 256, OPTION_ALL, OPTION_WITHOUT_REDIS };
 
 struct arguments {
     struct cli_location location;
+    const char *archive;                      /* borrows argv; NULL: not given */
     const char *directories[DIRECTORIES_MAX]; /* borrow argv */
     size_t directories_count;
     struct reconcile_log logs[LOGS_MAX];
@@ -49,6 +50,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
+        state->child_inputs[1] = &arguments->archive;
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->directories_count == DIRECTORIES_MAX)
@@ -76,7 +78,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+static const struct argp_child children[] = {CLI_CONFIG_CHILD, COMMAND_ARCHIVE_CHILD, {0}};
 static const struct argp reconcile_argp = {
     .options = options,
     .parser = parse,
@@ -98,7 +100,9 @@ static const struct argp reconcile_argp = {
         "The journals are the truth. What Redis has not taken yet is unposted, and no difference. "
         "What Redis has of journals that were not named is told as not compared: then only the "
         "share of the named ones is verified. Each figure of Redis has its difference behind it: "
-        "used, the sum of the months, and what these journals have posted.\n"
+        "used, the sum of the months, and what these journals have posted. Segments that have left "
+        "a journal are read in the archive, that of the configuration or --archive; without them "
+        "nothing can be compared.\n"
         "\n"
         "A log's line is of a response that has ended, and so the log can show only those. "
         "Responses under way, and those that a kill cut, are in the journals alone. Where the "
@@ -212,6 +216,7 @@ static int read_late_lines(const struct work *work)
 static int read_journals(struct work *work)
 {
     char error[6000] = "";
+    ledger_reconcile_archive(work->reconcile, work->arguments->archive);
     int result = ledger_reconcile_journals(work->reconcile, progress, work, error, sizeof(error));
     return result == 0 ? EX_OK : fail(work, result, error);
 }
@@ -266,6 +271,7 @@ static int reconcile(struct arguments *arguments, const char *command)
             return code;
     }
     work.config = config;
+    arguments->archive = command_archive(arguments->archive, config);
     command_progress_begin(&work.progress, false);
     int code = ledger_reconcile_create(&work.reconcile) == 0
                    ? read_all(&work)

@@ -22,6 +22,7 @@ enum { OPTION_DAY = 256 };
 
 struct arguments {
     struct cli_location location;
+    const char *archive;   /* borrows argv; NULL: not given */
     const char *state_dir; /* borrows argv; NULL: that of the configuration */
     const char *day;       /* borrows argv; NULL: not given */
 };
@@ -38,6 +39,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
+        state->child_inputs[1] = &arguments->archive;
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->state_dir != NULL)
@@ -52,30 +54,33 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+static const struct argp_child children[] = {CLI_CONFIG_CHILD, COMMAND_ARCHIVE_CHILD, {0}};
 static const struct argp verify_argp = {
     .options = options,
     .parser = parse,
     .args_doc = "[STATE_DIR]",
-    .doc = "Reads the journals of a state directory, that of the configuration or STATE_DIR, and "
-           "says of each lane what it holds and whether it is sound: the chain of its records, the "
-           "sequence of each account, the sums of each download. Exits with 0 where all are sound, "
-           "1 where one is damaged, 66 where one cannot be read. It asks neither a node nor Redis, "
-           "writes nothing, and may run beside a node: what that appends meanwhile is left out."
-           "\v"
-           "The node's own journals, and those of a backup before it is restored:\n"
-           "  tollgate ledger verify --config tollgate.yaml\n"
-           "  tollgate ledger verify /backup/tollgate/state\n"
-           "\n"
-           "A chain shows damage, not forgery: whoever can write the journal can write its sums, "
-           "too. Where the head of each day is noted out of their reach, a later change of what "
-           "lies before it shows; `tollgate download show --evidence` has the same head:\n"
-           "  tollgate ledger verify --day 2026-11-28 --json | mail auditor@example.com\n",
+    .doc =
+        "Reads the journals of a state directory, that of the configuration or STATE_DIR, and "
+        "says of each lane what it holds and whether it is sound: the chain of its records, the "
+        "sequence of each account, the sums of each download. Exits with 0 where all are sound, "
+        "1 where one is damaged, 66 where one cannot be read. It asks neither a node nor Redis, "
+        "writes nothing, and may run beside a node: what that appends meanwhile is left out. "
+        "Segments that have left the journal are read in the archive, that of the configuration or "
+        "--archive; without it, reading begins with the first segment that is left."
+        "\v"
+        "The node's own journals, and those of a backup before it is restored:\n"
+        "  tollgate ledger verify --config tollgate.yaml\n"
+        "  tollgate ledger verify /backup/tollgate/state --archive /archive/tollgate\n"
+        "\n"
+        "A chain shows damage, not forgery: whoever can write the journal can write its sums, "
+        "too. Where the head of each day is noted out of their reach, a later change of what "
+        "lies before it shows; `tollgate download show --evidence` has the same head:\n"
+        "  tollgate ledger verify --day 2026-11-28 --json | mail auditor@example.com\n",
     .children = children,
 };
 
 struct verification {
-    const char *command, *state_dir;
+    const char *command, *state_dir, *archive;
     const char *day;     /* borrows; NULL: no head is asked for */
     uint64_t day_end_ms; /* of that day; 0 likewise */
     struct command_progress progress;
@@ -104,10 +109,13 @@ static void print_lane(const struct ledger_verification *found, const char *day,
            result == 0          ? "sound"
            : result == -EBADMSG ? "DAMAGED; it holds before that:"
                                 : "cannot be read in full; it holds before that:");
+    if (found->first > 1)
+        printf("  segments %" PRIu32 " to %" PRIu32 "; those before have left the journal\n",
+               found->first, found->segments);
     printf("  segments %" PRIu32 ", records %" PRIu64 " (usage %" PRIu64 ", operations %" PRIu64
            "), accounts %" PRIu64 "\n",
-           found->segments, found->records, found->usage_records, found->operations,
-           found->accounts);
+           found->first == 0 ? 0 : found->segments - found->first + 1, found->records,
+           found->usage_records, found->operations, found->accounts);
     printf("  delivered %" PRIu64 " bytes (%s), responses %" PRIu64 "\n", found->bytes, bytes,
            found->responses);
     if (found->records > 0)
@@ -142,14 +150,14 @@ static json_t *lane_json(const struct ledger_verification *found, const char *da
     command_write_time((int64_t)(found->first_ms / 1000), first);
     command_write_time((int64_t)(found->last_ms / 1000), last);
     json_t *row = json_pack(
-        "{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "lane",
+        "{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "lane",
         found->lane, "instance", found->instance, "sound", is_sound, "written", found->is_written,
-        "stopped", found->is_stopped, "segments", (json_int_t)found->segments, "segment",
-        (json_int_t)found->segment, "records", (json_int_t)found->records, "usage_records",
-        (json_int_t)found->usage_records, "operations", (json_int_t)found->operations, "accounts",
-        (json_int_t)found->accounts, "bytes", (json_int_t)found->bytes, "responses",
-        (json_int_t)found->responses, "position", (json_int_t)found->position, "torn_records",
-        (json_int_t)found->torn);
+        "stopped", found->is_stopped, "first_segment", (json_int_t)found->first, "segments",
+        (json_int_t)found->segments, "segment", (json_int_t)found->segment, "records",
+        (json_int_t)found->records, "usage_records", (json_int_t)found->usage_records, "operations",
+        (json_int_t)found->operations, "accounts", (json_int_t)found->accounts, "bytes",
+        (json_int_t)found->bytes, "responses", (json_int_t)found->responses, "position",
+        (json_int_t)found->position, "torn_records", (json_int_t)found->torn);
     if (found->records > 0) {
         (void)json_object_set_new(row, "chain", json_string(chain));
         (void)json_object_set_new(row, "from", json_string(first));
@@ -166,7 +174,8 @@ static void verify_lane(struct verification *verification, unsigned number)
 {
     struct ledger_verification found = {.progress = command_progress_draw,
                                         .context = &verification->progress,
-                                        .day_end_ms = verification->day_end_ms};
+                                        .day_end_ms = verification->day_end_ms,
+                                        .archive = verification->archive};
     char error[600];
     int result = ledger_verify(verification->state_dir, number, &found, error, sizeof(error));
     command_progress_erase(&verification->progress);
@@ -221,6 +230,7 @@ int command_ledger_verify(int argc, char **argv)
         .day = arguments.day,
         .day_end_ms = arguments.day != NULL ? (uint64_t)(day + 1) * DAYS_S * 1000 : 0,
         .state_dir = arguments.state_dir != NULL ? arguments.state_dir : config->state_dir,
+        .archive = command_archive(arguments.archive, config),
         .rows = cli_wants_json() ? json_array() : NULL,
     };
     command_progress_begin(&verification.progress, false);

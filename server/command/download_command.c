@@ -7,19 +7,22 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "server/command/command_ledger.h"
 #include "storage/ledger/verify.h"
 
 int download_state_dir(const char *command, const struct cli_location *location, const char *given,
-                       struct config **config, const char **state_dir)
+                       struct config **config, const char **state_dir, const char **archive)
 {
     *config = NULL;
     *state_dir = given;
     if (given != NULL)
         return EX_OK;
     int code = cli_config_load(command, location, config);
-    if (code == EX_OK)
-        *state_dir = (*config)->state_dir;
-    return code;
+    if (code != EX_OK)
+        return code;
+    *state_dir = (*config)->state_dir;
+    *archive = command_archive(*archive, *config);
+    return EX_OK;
 }
 
 bool download_has_journal(const char *state_dir)

@@ -10,9 +10,9 @@
 #include "server/config/config.h"
 
 /* The state directory: `given`, or where that is NULL the configuration's, which *config then holds (the caller's,
- * in any case). EX_OK, or an exit code after printing why. */
+ * in any case). *archive, as given or NULL, becomes that of command_archive. EX_OK, or an exit code after printing why. */
 int download_state_dir(const char *command, const struct cli_location *location, const char *given,
-                       struct config **config, const char **state_dir);
+                       struct config **config, const char **state_dir, const char **archive);
 
 /* Whether some lane of the directory has a journal. */
 bool download_has_journal(const char *state_dir);
