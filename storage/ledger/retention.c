@@ -326,7 +326,8 @@ int retention_create(struct ledger *ledger, const _Atomic bool *stop)
     retention->ledger = ledger;
     retention->stop = stop;
     retention->archive = -1;
-    retention->directory = directory != NULL && directory[0] != '\0' ? directory : NULL;
+    if (directory != NULL && directory[0] != '\0' && !ledger->options.reads_archive)
+        retention->directory = directory;
     ledger->retention = retention;
     return 0;
 }
