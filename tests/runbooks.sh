@@ -82,7 +82,8 @@ END
     echo 'tollgate account top-up shop/bob --bytes 1GB --transaction order-4 --config second.yaml; hear second.log; bills killed'
     echo 'kill -KILL "$!"; wait "$!" || true'
     section 'Losing a disk, or a machine'
-    echo 'the_same killed'
+    echo 'the_same killed; mkdir archive'
+    section 'The archive'
     section 'Adding a node' # on the directory that was replayed
     section 'Backup'
     echo 'bills backup.txt; hear node.log; hear second.log'

@@ -123,6 +123,9 @@ int ledger_is_known(const struct ledger_options *options, const char *directory,
         memcpy(out->instance, instance, sizeof(out->instance));
         if (result == 0)
             result = ask(options, directory, instance, &names, out, error, error_size);
+        /* How many records have left the journal nobody knows here; whoever opens it does, and is refused then. */
+        if (found.first > 1 && out->records < out->records_known)
+            out->records = out->records_known;
         names_free(&names);
     }
     if (result != 0 && error[0] == '\0')
