@@ -88,10 +88,12 @@ static bool is_past(struct ledger *ledger, uint32_t number, const struct journal
            next->time_ms + options->keep_ms <= ledger_real_ms(ledger);
 }
 
-/* Whether nobody needs the segment any more: neither a start nor the poster. */
+/* Whether nobody needs the segment any more: neither a start nor the poster, which may have begun to fill Redis
+ * from an older checkpoint, and then needs what stands behind that. */
 static bool is_spare(struct ledger *ledger, uint32_t number)
 {
-    if (number > checkpoints_spare(ledger) || atomic_load(&ledger->poster_state) != LEDGER_READY)
+    if (number > checkpoints_spare(ledger) || number > checkpoints_held(ledger) ||
+        atomic_load(&ledger->poster_state) != LEDGER_READY)
         return false;
     pthread_mutex_lock(&ledger->lock);
     uint64_t posted = ledger->posted;
