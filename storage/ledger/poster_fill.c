@@ -95,11 +95,6 @@ int poster_fill_note(struct poster *poster, struct ledger_account *account)
     return fills == NULL ? -ENOMEM : note(fills, account, poster->checkpoint);
 }
 
-bool poster_fill_waits(const struct poster *poster)
-{
-    return poster->fills != NULL;
-}
-
 static void publish(struct poster *poster, uint64_t left)
 {
     atomic_store_explicit(&poster->ledger->accounts_filling, left, memory_order_relaxed);

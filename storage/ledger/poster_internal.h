@@ -188,7 +188,10 @@ int poster_tell(struct poster *poster);
 /* Notes in a resync that Redis has nothing of the account. 0 or -ENOMEM. */
 int poster_fill_note(struct poster *poster, struct ledger_account *account);
 /* Whether some accounts were noted and are not filled yet. */
-bool poster_fill_waits(const struct poster *poster);
+static inline bool poster_fill_waits(const struct poster *poster)
+{
+    return poster->fills != NULL;
+}
 /* Begins to post the checkpoints of those that were noted. */
 int poster_fill(struct poster *poster);
 int poster_fill_on(struct poster *poster); /* of FILLING, also while parts are under way */

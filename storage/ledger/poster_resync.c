@@ -48,7 +48,9 @@ static int needs_from(struct poster *poster, struct ledger_account *account)
     pthread_mutex_unlock(&account->name.names->lock);
     bool is_covered = account->watermark == 0 && poster->checkpoint > 0 &&
                       (tail <= poster->checkpoint || before > 0);
-    uint32_t from = is_covered ? poster->checkpoint + 1 : account->watermark >= before ? tail : first;
+    uint32_t from = is_covered                     ? poster->checkpoint + 1
+                    : account->watermark >= before ? tail
+                                                   : first;
     if (!is_covered && tail < first)
         return aside_gone(poster, account);
     /* Whether the first of these records still stands there, the reading shows (poster_post.c). */
