@@ -153,7 +153,17 @@ Test(retention, moves_segments_to_the_archive_where_all_commands_find_them)
     site_destroy(&site);
 }
 
-Test(retention, fills_an_emptied_Redis_from_journal_and_archive_by_a_replay)
+/* As in a Redis that came back from a file in which only the first record was posted. */
+static void forget_all_but_the_first_record(struct site *site)
+{
+    (void)site_redis_number(site, "local key, count = 'tg:{shop/alice}:account', 0 "
+                                  "for _, field in ipairs(redis.call('HKEYS', key)) do "
+                                  "if string.sub(field, 1, 2) == 'w:' then "
+                                  "redis.call('HSET', key, field, '1') count = count + 1 end end "
+                                  "return count");
+}
+
+Test(retention, leaves_what_an_emptied_Redis_is_filled_from)
 {
     struct site *site = site_create(.own_redis = true, .settings = SETTINGS, .stays_down = true);
     const char *archive = path_of(site, "archive"), *state = site_state_dir(site);
@@ -167,16 +177,19 @@ Test(retention, fills_an_emptied_Redis_from_journal_and_archive_by_a_replay)
     cr_assert_eq(site_node_wait(site), 0);
     site_redis_command(site, "FLUSHALL");
     site_node_start(site);
+    site_node_await_ready(site);
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    cr_expect_eq(balance_of(site), balance, "the checkpoint was posted");
+    forget_all_but_the_first_record(site);
+    site_node_start(site);
     site_log_await(site, "account shop/alice is set aside");
     expect_in(site_log(site), "the next ones have left the journal for the archive");
     site_node_signal(site, SIGTERM);
     (void)site_node_wait(site);
-    struct command_result result = site_tollgate(site, "ledger", "replay", state);
-    cr_expect_eq(result.exit_code, 0, "%s", result.errors);
-    cr_expect_eq(balance_of(site), balance);
     /* The state directory is lost, and Redis has lost its data, too: what is in the archive comes back. */
     site_redis_command(site, "FLUSHALL");
-    result = site_tollgate(site, "ledger", "replay", "--archive", archive);
+    struct command_result result = site_tollgate(site, "ledger", "replay", "--archive", archive);
     cr_expect_eq(result.exit_code, 1);
     expect_in(result.errors, "Redis knows no lease and no watermark of this journal");
     result =
