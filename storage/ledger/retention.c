@@ -144,8 +144,8 @@ static uint64_t fail(struct retention *retention, int result)
     char text[LEDGER_TEXT_MAX];
     if (result == -ECANCELED)
         return rest(retention, now_ms);
-    atomic_fetch_add(&retention->failures, 1);
     atomic_store(&retention->overdue, count_overdue(ledger));
+    atomic_fetch_add(&retention->failures, 1);
     snprintf(
         text, sizeof(text),
         "segment %" PRIu32 " of %s stays in the journal, and those behind it: %s %.200s: %s; %s",
