@@ -405,18 +405,6 @@ Test(ledger_retention, goes_on_where_a_process_was_killed_before_the_segment_was
 
 /* ---- a Redis that has lost data ---- */
 
-Test(ledger_retention, leaves_the_checkpoint_from_which_an_emptied_redis_is_filled)
-{
-    fill();
-    open_again(1);
-    await_first(5);
-    cr_assert_eq(fixture_close(&fx), 0);
-    freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
-    fixture_open_ready(&fx);
-    cr_expect_eq(billed(), sent);
-    cr_expect_eq(stats_now().accounts_set_aside, 0);
-}
-
 /* Keeps Redis as it is now, in its second database. */
 static void keep_redis(void)
 {
