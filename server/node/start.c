@@ -41,8 +41,9 @@ static void on_ledger_event(void *context, enum ledger_event event, const char *
     log_write(log_site_of(kind), levels[event], "ledger: %s", text);
 }
 
-/* From the push thread, which begins before there are workers and ends after them. Each window sees
- * by ledger_heard that its grant is older; those who wait for something else look now. */
+/* From the push thread, which begins before there are workers and ends after them, and from a thread
+ * that has changed or read an account. Each window sees by ledger_heard that its grant is older;
+ * those who wait for something else look now. */
 static void on_push(void *context, const struct ledger_account *account)
 {
     struct node *node = context;

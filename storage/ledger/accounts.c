@@ -154,6 +154,8 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
         result = account_fetch(&redis, account, view);
         if (result == 0)
             result = account_redis_confirm(ledger, &redis, losses);
+        if (result == 0)
+            push_take_revision(ledger, account, view->revision);
         redis_close(&redis);
     }
     ledger_account_drop(&account);

@@ -90,7 +90,7 @@ struct ledger_options {
     int (*locked)(void *context, char *error, size_t error_size);
     void *locked_context;
     /*
-     * Called from the push thread: grants of this account that were asked for before are void; NULL
+     * Called from any thread: grants of this account that were asked for before are void; NULL
      * means those of all accounts, since pushes may have been missed. ledger_heard has already
      * changed by then, so a worker can also compare it with the value that it took before its ask.
      */

@@ -316,6 +316,10 @@ int push_start(struct ledger *ledger);
  * called again, or sooner where Redis answered. */
 uint64_t push_step(struct ledger *ledger);
 void push_stop(struct ledger *ledger);
+/* An account's revision that Redis told in an answer: where push has not brought it yet, it is heard
+ * here, so that who has changed an account and has been answered finds the change at this node. Any
+ * thread. */
+void push_take_revision(struct ledger *ledger, struct ledger_account *account, uint64_t revision);
 void push_stats(const struct ledger *ledger, struct ledger_stats *out);
 
 #endif

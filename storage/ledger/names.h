@@ -88,7 +88,7 @@ struct ledger_account {
     /* Somebody waits for its posts; the setter of `asked` puts it on the stack ledger->asked. */
     _Atomic bool asked;
     struct ledger_account *asked_next;
-    /* The highest revision heard; written by the push thread, read by workers. */
+    /* The highest revision heard; see push_take_revision. */
     _Atomic uint64_t heard;
     _Atomic uint64_t messages; /* revocations heard of the account, whatever their revision */
     _Atomic uint64_t recalls;  /* see ledger_recalls */

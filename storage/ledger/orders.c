@@ -279,6 +279,7 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
     if (account_fetch(redis, account, view) != 0 ||
         account_redis_confirm(ledger, redis, losses) != 0)
         return -EINPROGRESS;
+    push_take_revision(ledger, account, view->revision);
     return is_in_force(request, view) ? 0 : -ECANCELED;
 }
 

@@ -119,15 +119,27 @@ static void take_recall(const struct push *push, struct ledger_account *account)
         options->recalled(options->pushed_context, account);
 }
 
-static void take_revision(struct push *push, struct ledger_account *account, uint64_t revision)
+/* Whether it is higher than all that were heard before. */
+static bool raise_heard(struct ledger_account *account, uint64_t revision)
 {
-    /*
-     * The revision before the count: a reader that sees the message counted sees its revision, too.
-     */
-    if (revision > atomic_load(&account->heard))
-        atomic_store(&account->heard, revision);
+    uint64_t heard = atomic_load(&account->heard);
+    while (revision > heard)
+        if (atomic_compare_exchange_weak(&account->heard, &heard, revision))
+            return true;
+    return false;
+}
+
+/* Behind raise_heard: a reader that sees the message counted sees its revision, too. */
+static void count_message(struct ledger *ledger, struct ledger_account *account)
+{
     atomic_fetch_add(&account->messages, 1);
-    drop_grants(push->ledger, account);
+    drop_grants(ledger, account);
+}
+
+void push_take_revision(struct ledger *ledger, struct ledger_account *account, uint64_t revision)
+{
+    if (raise_heard(account, revision))
+        count_message(ledger, account);
 }
 
 /* `text` is "issuer/account revision", "issuer/account recall", or a word of aside.h. An account that no thread here has
@@ -146,10 +158,13 @@ static void take_message(struct push *push, const char *text, size_t length)
         names_find_tag(&push->ledger->names, text, (size_t)(space - text));
     if (!is_recall)
         atomic_fetch_add(&push->revocations, 1);
-    if (account != NULL && is_recall)
+    if (account != NULL && is_recall) {
         take_recall(push, account);
-    else if (account != NULL)
-        take_revision(push, account, strtoull(space + 1, NULL, 10));
+    } else if (account != NULL) {
+        /* Counted in any case: a Redis that lost data tells lower revisions. */
+        (void)raise_heard(account, strtoull(space + 1, NULL, 10));
+        count_message(push->ledger, account);
+    }
     ledger_account_drop(&account);
 }
 

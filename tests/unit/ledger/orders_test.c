@@ -16,10 +16,24 @@
 
 static struct fixture fx;
 static struct ledger *other; /* of another node with the same Redis */
+static pthread_t tester;
+static pthread_mutex_t push_goes_on = PTHREAD_MUTEX_INITIALIZER;
+
+/* Push's thread waits here while the test holds the lock. */
+static void on_pushed(void *context, const struct ledger_account *account)
+{
+    (void)context;
+    if (account == NULL || pthread_equal(pthread_self(), tester))
+        return;
+    pthread_mutex_lock(&push_goes_on);
+    pthread_mutex_unlock(&push_goes_on);
+}
 
 static void setup(void)
 {
+    tester = pthread_self();
     fixture_start(&fx);
+    fx.options.pushed = on_pushed;
     fixture_open_ready(&fx);
 }
 
@@ -225,4 +239,29 @@ Test(ledger_orders, an_order_waits_for_the_replay_to_a_redis_that_lost_its_data)
         cr_assert_eq(result, 0, "round %d: %d", i, result);
         cr_assert_geq(operations_of("gus"), 2 + (uint64_t)i);
     }
+}
+
+Test(ledger_orders, who_was_answered_finds_the_change_at_this_node_before_push_brings_it)
+{
+    struct ledger_account *account;
+    struct ledger_account_view view;
+    pthread_mutex_lock(&push_goes_on);
+    cr_assert_eq(order(fx.ledger,
+                       (struct ledger_request){.operation = LEDGER_OPEN,
+                                               .account = "alice",
+                                               .plan = LEDGER_POSTPAID,
+                                               .transaction = "o1"},
+                       NULL),
+                 0);
+    account = fixture_account(&fx, "alice");
+    for (int64_t i = 1; i <= ROUNDS; i++) {
+        cr_assert_eq(order(fx.ledger,
+                           (struct ledger_request){
+                               .operation = LEDGER_LIMIT, .account = "alice", .amount = i},
+                           &view),
+                     0);
+        cr_assert_geq(ledger_heard(fx.ledger, account).revision, view.revision);
+    }
+    pthread_mutex_unlock(&push_goes_on);
+    ledger_account_drop(&account);
 }

@@ -98,6 +98,22 @@ Test(ledger_push, a_message_raises_the_accounts_revision_and_drops_its_grants)
     ledger_account_drop(&account);
 }
 
+Test(ledger_push, a_revision_in_an_answer_counts_as_heard_where_push_has_not_brought_it)
+{
+    struct ledger_account *account;
+    subscribe();
+    cr_assert_eq(ledger_account_get(world.ledger, "shop", "alice", 5, &account), 0);
+    unsigned before = dropped_one;
+    push_take_revision(world.ledger, account, 7);
+    cr_assert_eq(ledger_heard(world.ledger, account).revision, 7);
+    cr_assert_eq(dropped_one, before + 1);
+    push_take_revision(world.ledger, account, 7);
+    push_take_revision(world.ledger, account, 6);
+    cr_assert_eq(ledger_heard(world.ledger, account).revision, 7);
+    cr_assert_eq(dropped_one, before + 1, "what is known drops nothing");
+    ledger_account_drop(&account);
+}
+
 Test(ledger_push, a_recall_is_counted_for_its_account_and_drops_no_grants)
 {
     struct ledger_account *alice, *bob;
