@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/file_write.h"
 #include "server/command/cli.h"
 #include "tokens/tokens.h"
 
@@ -111,21 +112,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 /* ---- writing ---- */
 
-static int write_all(int fd, const char *text)
-{
-    size_t left = strlen(text);
-    while (left > 0) {
-        ssize_t wrote = write(fd, text, left);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0)
-            return -errno;
-        text += wrote;
-        left -= (size_t)wrote;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 /*
  * Writes a temporary file beside `path` first, so that readers find either the old file or the
  * whole new one. Without `replace` the name is given by link, which fails where rename would
@@ -140,7 +126,9 @@ static int write_file(const char *path, const char *text, mode_t mode, bool repl
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int result = fchmod(fd, mode) < 0 ? -errno : write_all(fd, text);
+    int result = fchmod(fd, mode) < 0 ? -errno : file_write_all(fd, text, strlen(text));
+    if (result == 0 && fsync(fd) < 0)
+        result = -errno;
     if (close(fd) < 0 && result == 0)
         result = -errno;
     if (result == 0 && replace)

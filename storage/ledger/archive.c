@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "server/base/file_write.h"
 #include "storage/ledger/archive_internal.h"
 #include "storage/ledger/segment.h"
 
@@ -63,20 +64,6 @@ struct packing {
     uint64_t size, written;
 };
 
-static int write_all(int fd, const uint8_t *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return written < 0 ? -errno : -EIO;
-        bytes += written;
-        length -= (size_t)written;
-    }
-    return 0;
-}
-
 /* Compresses so many bytes of `in`, the last ones of the segment where `ends`. */
 static int compress(struct packing *packing, size_t length, bool ends)
 {
@@ -88,7 +75,7 @@ static int compress(struct packing *packing, size_t length, bool ends)
             ZSTD_compressStream2(packing->context, &out, &in, ends ? ZSTD_e_end : ZSTD_e_continue);
         if (ZSTD_isError(left))
             return -ENOMEM;
-        int result = write_all(packing->to, packing->out, out.pos);
+        int result = file_write_all(packing->to, packing->out, out.pos);
         if (result != 0)
             return result;
         packing->written += out.pos;

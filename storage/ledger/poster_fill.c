@@ -355,19 +355,11 @@ static void say(struct poster *poster)
 /* All is there. Where a checkpoint was begun before, more is read from the segments than was thought. */
 static int finish(struct poster *poster)
 {
-    struct fills *fills = poster->fills;
-    uint32_t first = fills->first;
-    struct ledger *ledger = poster->ledger;
+    uint32_t first = poster->fills->first;
     poster_fill_forget(poster);
-    if (first < poster->reader.segment) {
-        int result =
-            reader_enter(&poster->reader, first, journal_base(&ledger->journal, first), false);
-        if (result != 0) {
-            poster_say_unread(poster, first, result);
-            return -EAGAIN;
-        }
-        poster->safe_segment = first;
-    }
+    int result = first < poster->reader.segment ? poster_place(poster, first) : 0;
+    if (result != 0)
+        return result;
     poster_works_again(poster);
     poster_publish(poster);
     poster_enter(poster, POSTER_RESTING, NULL);

@@ -149,7 +149,11 @@ uint64_t poster_posted(const struct poster *poster);
 void poster_publish(struct poster *poster);
 /* Errors that waiting does not mend: the disk does not give back what was written to it. */
 bool poster_is_damage(int result);
+/* Notes why a segment cannot be read, and the cure. */
 void poster_say_unread(struct poster *poster, uint32_t segment, int result);
+/* Reads on from the start of a segment; Redis has all records before it. 0, or -EAGAIN with the
+ * reason noted. */
+int poster_place(struct poster *poster, uint32_t segment);
 
 /*
  * What follows once a state's replies have been taken. Each sends what the next state asks for, and

@@ -132,14 +132,10 @@ static int place_cursor(struct poster *poster)
     uint32_t first = atomic_load(&ledger->journal.first);
     if (segment < first) /* Redis had all of it, and it has left the journal */
         segment = first;
-    int result =
-        reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
-    if (result != 0) {
-        poster_say_unread(poster, segment, result);
-        return -EAGAIN;
-    }
+    int result = poster_place(poster, segment);
+    if (result != 0)
+        return result;
     poster->placed = true;
-    poster->safe_segment = segment;
     poster_publish(poster);
     if (!atomic_exchange(&ledger->redis_up, true))
         atomic_fetch_add_explicit(&ledger->redis_connects, 1, memory_order_relaxed);

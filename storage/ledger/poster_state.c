@@ -257,3 +257,15 @@ void poster_say_unread(struct poster *poster, uint32_t segment, int result)
     snprintf(poster->error, sizeof(poster->error), "journal segment %08u.seg: %s; %s", segment,
              strerrordesc_np(-result), segment_cure(-result));
 }
+
+int poster_place(struct poster *poster, uint32_t segment)
+{
+    uint64_t before = journal_base(&poster->ledger->journal, segment);
+    int result = reader_enter(&poster->reader, segment, before, false);
+    if (result != 0) {
+        poster_say_unread(poster, segment, result);
+        return -EAGAIN;
+    }
+    poster->safe_segment = segment;
+    return 0;
+}

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/base/file_write.h"
 #include "storage/ledger/journal.h"
 #include "storage/ledger/names.h"
 #include "storage/ledger/retire_internal.h"
@@ -113,20 +114,6 @@ static int discard(struct retire *retire, int directory, const char *name)
 
 /* ---- the copy ---- */
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return written < 0 ? -errno : -EIO;
-        bytes += written;
-        length -= (size_t)written;
-    }
-    return 0;
-}
-
 static int copy_bytes(struct retire *retire, int from, int to)
 {
     char *piece = malloc(PIECE_BYTES);
@@ -136,7 +123,7 @@ static int copy_bytes(struct retire *retire, int from, int to)
         ssize_t got = read(from, piece, PIECE_BYTES);
         if (got == 0)
             break;
-        result = got < 0 ? -errno : write_all(to, piece, (size_t)got);
+        result = got < 0 ? -errno : file_write_all(to, piece, (size_t)got);
         copied += got > 0 ? (uint64_t)got : 0;
         retire_step(retire, copied);
     }

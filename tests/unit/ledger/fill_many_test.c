@@ -16,10 +16,8 @@
 
 #include "server/base/clock.h"
 #include "storage/ledger/checkpoint_file.h"
-#include "tests/unit/ledger/fixture.h"
 #include "tests/unit/ledger/forge.h"
 
-#define SEGMENT      65536u /* 256 records */
 #define ACCOUNTS     3000
 #define FILES        5
 #define RECORDS      100 /* of each account */
@@ -33,10 +31,7 @@ static struct forge forge;
 
 static void setup(void)
 {
-    fixture_start(&fx);
-    fx.options.segment_bytes = SEGMENT;
-    fx.options.downloads_max = 16;
-    fx.options.checkpoint_records = UINT64_C(1) << 40;
+    forge_start(&fx);
 }
 
 static void teardown(void)
@@ -147,7 +142,7 @@ static void forge_many(unsigned accounts)
 {
     struct checkpoint whole;
     char text[32];
-    forge_open(&forge, fx.state, "node-1", SEGMENT);
+    forge_open(&forge, fx.state, "node-1", FORGE_SEGMENT);
     while (journal_segments(&forge.ledger->journal) < 2)
         forge_usage(&forge, "bob", "/f", 20261120, 1);
     forge_checkpoint(&forge, 0, 1);

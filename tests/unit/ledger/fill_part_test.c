@@ -12,21 +12,14 @@
 #include "storage/ledger/checkpoint_index.h"
 #include "storage/ledger/fill_part.h"
 #include "storage/ledger/segment.h"
-#include "tests/unit/ledger/fixture.h"
 #include "tests/unit/ledger/forge.h"
-
-#define SEGMENT 65536u              /* 256 records */
-#define NEVER   (UINT64_C(1) << 40) /* records, until a checkpoint is due */
 
 static struct fixture fx;
 static struct forge forge;
 
 static void setup(void)
 {
-    fixture_start(&fx);
-    fx.options.segment_bytes = SEGMENT;
-    fx.options.downloads_max = 16;
-    fx.options.checkpoint_records = NEVER;
+    forge_start(&fx);
 }
 
 static void teardown(void)
@@ -49,7 +42,7 @@ static uint64_t filled(void)
 /* An account with usage of so many files, an opening and a revocation, and its checkpoint. */
 static void forge_long(unsigned files)
 {
-    forge_open(&forge, fx.state, "node-1", SEGMENT);
+    forge_open(&forge, fx.state, "node-1", FORGE_SEGMENT);
     forge_operation(&forge, "alice", LEDGER_OPEN, 100000, "order-1", 1);
     for (unsigned i = 0; i < files; i++) {
         char path[16];

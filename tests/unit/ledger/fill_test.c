@@ -12,13 +12,10 @@
 #include <string.h>
 
 #include "storage/ledger/checkpoint_index.h"
-#include "tests/unit/ledger/fixture.h"
 #include "tests/unit/ledger/forge.h"
 
-#define SEGMENT   65536u /* 256 records */
 #define ACCOUNTS  5
 #define LINES_MAX 20000
-#define NEVER     (UINT64_C(1) << 40)    /* records, until a checkpoint is due */
 #define LATE_MS   INT64_C(4102444800000) /* of the year 2100: a link's state that stays */
 
 static struct fixture fx;
@@ -27,10 +24,7 @@ static uint64_t random_state;
 
 static void setup(void)
 {
-    fixture_start(&fx);
-    fx.options.segment_bytes = SEGMENT;
-    fx.options.downloads_max = 16;
-    fx.options.checkpoint_records = NEVER;
+    forge_start(&fx);
 }
 
 static void teardown(void)
@@ -213,14 +207,14 @@ Test(ledger_fill, an_emptied_redis_holds_by_checkpoint_what_it_would_hold_by_all
 {
     for (unsigned seed = 1; seed <= 6; seed++) {
         random_state = seed;
-        forge_open(&forge, fx.state, "node-1", SEGMENT);
+        forge_open(&forge, fx.state, "node-1", FORGE_SEGMENT);
         forge_some(700);
         forge_close(&forge);
         fixture_open_ready(&fx);
         cr_assert_eq(filled(), 0);
         struct lines *by_records = read_redis();
         cr_assert_eq(fixture_close(&fx), 0);
-        forge_open(&forge, fx.state, "node-1", SEGMENT);
+        forge_open(&forge, fx.state, "node-1", FORGE_SEGMENT);
         forge_checkpoint(&forge, 0, 1);
         forge_checkpoint(&forge, 1, 2);
         forge_close(&forge);
@@ -244,7 +238,8 @@ Test(ledger_fill, one_order_in_two_journals_counts_once_when_both_are_filled)
     struct ledger *other;
     snprintf(state, sizeof(state), "%s/other", fx.directory);
     for (int node = 0; node < 2; node++) {
-        forge_open(&forge, node == 0 ? fx.state : state, node == 0 ? "node-1" : "node-2", SEGMENT);
+        forge_open(&forge, node == 0 ? fx.state : state, node == 0 ? "node-1" : "node-2",
+                   FORGE_SEGMENT);
         if (node == 0)
             forge_operation(&forge, "alice", LEDGER_OPEN, 100, "order-1", 1);
         forge_operation(&forge, "alice", LEDGER_TOP_UP, 50, "order-2", 2 + node);
@@ -274,7 +269,7 @@ Test(ledger_fill, each_account_of_a_checkpoint_is_found_by_its_name_and_no_other
     const uint8_t *bytes;
     uint32_t length;
     char account[32], path[100];
-    forge_open(&forge, fx.state, "node-1", SEGMENT);
+    forge_open(&forge, fx.state, "node-1", FORGE_SEGMENT);
     memset(path, 'x', sizeof(path));
     path[0] = '/';
     path[sizeof(path) - 1] = '\0';

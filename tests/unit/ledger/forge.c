@@ -21,6 +21,14 @@ uint64_t forge_noon(uint32_t day)
     return (uint64_t)timegm(&time) * 1000;
 }
 
+void forge_start(struct fixture *fixture)
+{
+    fixture_start(fixture);
+    fixture->options.segment_bytes = FORGE_SEGMENT;
+    fixture->options.downloads_max = 16;
+    fixture->options.checkpoint_records = UINT64_C(1) << 40;
+}
+
 void forge_open(struct forge *forge, const char *state, const char *node, uint64_t segment_bytes)
 {
     char error[600];

@@ -8,7 +8,10 @@
 
 #include "storage/ledger/checkpoint_make.h"
 #include "storage/ledger/ledger_internal.h"
+#include "tests/unit/ledger/fixture.h"
 #include "tests/unit/ledger/script.h"
+
+#define FORGE_SEGMENT 65536u /* bytes: 256 records */
 
 struct forge {
     struct script poster, push;
@@ -17,6 +20,8 @@ struct forge {
     uint64_t downloads;
 };
 
+/* Starts a fixture whose node has segments of FORGE_SEGMENT bytes and makes no checkpoint by itself. */
+void forge_start(struct fixture *fixture);
 /* Opens the state directory of a node, which no other process has open; forge_close leaves it to one. */
 void forge_open(struct forge *forge, const char *state, const char *node, uint64_t segment_bytes);
 void forge_close(struct forge *forge);
