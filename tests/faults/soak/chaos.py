@@ -172,11 +172,14 @@ class Chaos(Load):
             time.sleep(0.05)
 
     def may_be_lost(self, acknowledged):
-        """Whether a failover may have lost what was acknowledged then: a master does not wait for its replicas."""
-        return any(self.around(at)[0] <= acknowledged <= self.around(at)[1] for at, _ in self.watched.switches[-2:])
+        """Whether Redis may lack what was acknowledged then: it was emptied or restored since, or a failover lost it, as
+        a master does not wait for its replicas."""
+        since = any(KINDS[fault.name].loses_data and (fault.ended is None or acknowledged <= fault.ended + GRACE_S)
+                    for fault in self.faults[-3:])
+        return since or any(self.around(at)[0] <= acknowledged <= self.around(at)[1] for at, _ in self.watched.switches[-2:])
 
     def count_lost_order(self, known_s):
-        """An order that a failover lost, which the other node knew again so many seconds after its answer."""
+        """An order that Redis had lost, which the other node knew again so many seconds after its answer."""
         with self.lock:
             self.lost_orders.append(known_s)
 
@@ -384,7 +387,7 @@ class Chaos(Load):
         codes = [node.stop(40) for node in self.nodes]
         checks.append((codes == [0, 0], f"the nodes end by SIGTERM: exit codes {codes}"))
         print(f"\n{self.held_elsewhere} requests of {self.asked_of_purses()} for a purse were told 503 funds_held_elsewhere with no fault there")
-        print(f"{len(self.lost_orders)} orders that a failover lost were not heeded until their node had replayed them, "
+        print(f"{len(self.lost_orders)} orders that Redis lost were not heeded until their node had replayed them, "
               f"{max(self.lost_orders, default=0):.1f} s at most")
         if sudden:
             print(f"the Sentinels switched {len(sudden)} times without being asked to; the {around} refusals around that do not count")

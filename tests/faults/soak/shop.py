@@ -11,7 +11,7 @@ from purse import PURSE
 
 GIVE_UP_S = 60.0
 TOLD_S = 10.0
-REPLAYED_S = 5.0  # what a failover lost both nodes know again within this time, unless the one that has it is away
+REPLAYED_S = 5.0  # what Redis lost both nodes know again within this time, unless the one that has it is away
 KNOWN_S = 0.5  # a push beats four times a second; what it has not reached yet starts a beat late at most
 PAUSE_S = 0.15
 TOP_UP_MAX = 500_000
@@ -132,7 +132,7 @@ class Shop(clients.Client):
                 self.soak.complain_untrue(self, begun, f"{found} for a link of {name} that is {what} ({jti})")
 
     def is_replayed(self, acknowledged, node, name, jti, wanted):
-        """Whether a failover may have lost the order, and the node knows it in time: it is behind the one that replays it."""
+        """Whether Redis may have lost the order, and the node knows it in time: it is behind the one that replays it."""
         if not self.soak.may_be_lost(acknowledged):
             return False
         deadline = acknowledged + REPLAYED_S
