@@ -114,10 +114,15 @@ Test(download_evidence, is_what_the_client_received_in_two_ranges_over_tls_and_p
     expect_response(json_array_get(responses, 1), FIRST_PART, size - FIRST_PART, "(none)",
                     "127.0.0.1");
     cr_expect_eq(number_of(evidence, "undescribed"), 0);
-    /* The log has the same id, and the list finds it by file and by either name of the link. */
+    /* The log, whose lines wait for others, has the same id, and the list finds it by file and by either
+     * name of the link. */
     const char *named = site_format(site, "\"download\":\"%s\"", id);
     const char *log = site_format(site, "%s/access", site_directory(site));
-    cr_expect_eq(system(site_format(site, "grep -q '%s' '%s'", named, log)), 0);
+    cr_expect_eq(system(site_format(site,
+                                    "for i in $(seq 200); do grep -q '%s' '%s' && exit 0; sleep "
+                                    "0.05; done; exit 1",
+                                    named, log)),
+                 0);
     const char *shop_link = site_format(site, "%.12s", text_of(row, "link"));
     const char *const links[] = {"order-7", shop_link, "order-8"};
     for (size_t i = 0; i < 3; i++) {
