@@ -83,9 +83,9 @@ check() {
     echo "$name" >>"$ended"
 }
 
-# jobs_of BINARY: how many tests to run at once. The integration tests wait for most of their time.
+# jobs_of BINARY: how many tests to run at once. They wait for most of their time, but those that kill and fill things.
 jobs_of() {
-    case $1 in *integration*) echo 6 ;; *) echo 2 ;; esac
+    case $1 in *integration*) echo 10 ;; *faults*) echo 2 ;; *) echo 6 ;; esac
 }
 
 # passes_alone NAME LOG BINARY: whether the one or two tests that failed in a run under a sanitizer pass alone. A sanitizer
@@ -160,9 +160,12 @@ units() {
     done
 }
 
-# build PRESET DIRECTORY [TARGET]
+# build PRESET DIRECTORY TARGET...
 build() {
-    cmake --preset "$1" && nice -n "$niceness" ninja -C "$2" "${3:-all}"
+    preset=$1
+    directory=$2
+    shift 2
+    cmake --preset "$preset" && nice -n "$niceness" ninja -C "$directory" "$@"
 }
 
 # Files that handle secrets may compare bytes by CRYPTO_memcmp only, in the source and in the object file.
@@ -231,7 +234,7 @@ statics() {
 }
 
 quick_checks() {
-    check 'build: release' build tests build/tests
+    check 'build: release' build tests build/tests all
     needs 'build: release'
     # The MP3 tests need ffprobe, whose packages are larger than all others together, so they are left out.
     beside suite 'release: integration' build/tests/integration_test '!(mp3)/*'
@@ -248,7 +251,9 @@ quick_checks() {
 computing_checks() {
     [ "$planning" = yes ] || niceness=5 # planning goes through this function in the same shell as through the others
     needs
-    check 'build: ASan and UBSan' build asan build/asan
+    # The integration tests of the release build drive the nodes of the others.
+    check 'build: ASan and UBSan' build asan build/asan tollgate tollgate-bench simulation \
+        tokens_test media_test ledger_test server_test bench_test
     check 'build: TSan' build tsan build/tsan tollgate
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers
     needs 'build: fuzz targets'
@@ -277,9 +282,12 @@ suites() {
     needs 'build: ASan and UBSan'
     check 'ASan is in it' instrumented build/asan/tollgate __asan_init
     check 'asan: simulation' build/asan/simulation --seeds 150
-    suite 'asan: integration' build/asan/integration_test
-    suite 'asan: faults' build/asan/faults_test
     units asan build/asan
+    needs 'build: release' 'build: ASan and UBSan'
+    export TOLLGATE_BINARY="$PWD/build/asan/tollgate" TOLLGATE_BENCH="$PWD/build/asan/tollgate-bench"
+    suite 'asan: integration' build/tests/integration_test
+    suite 'asan: faults' build/tests/faults_test
+    unset TOLLGATE_BINARY TOLLGATE_BENCH
     await 'build: TSan'
     needs 'build: TSan'
     check 'TSan is in it' instrumented build/tsan/tollgate __tsan_init
@@ -301,7 +309,7 @@ installed_checks() {
 }
 
 whole_checks() {
-    check 'build: release' build tests build/tests
+    check 'build: release' build tests build/tests all
     echo 10 >"$work/nice"
     beside computing_checks
     suites
