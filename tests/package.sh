@@ -10,8 +10,9 @@ step() { echo "package: $*"; }
 fail() { echo "package: FAILED: $*" >&2; exit 1; }
 
 step "building, and installing into a directory"
-cmake --preset release >"$work/log" && ninja -C build >>"$work/log" || { tail "$work/log" >&2; fail "the build"; }
-DESTDIR=$work/prefix cmake --install build --prefix /usr >"$work/log"
+# The build that was tested, whose programs are those of the preset `release`.
+cmake --preset tests >"$work/log" && ninja -C build/tests >>"$work/log" || { tail "$work/log" >&2; fail "the build"; }
+DESTDIR=$work/prefix cmake --install build/tests --prefix /usr >"$work/log"
 installed=$work/prefix/usr
 for file in bin/tollgate bin/tollgate-bench share/man/man1/tollgate.1.gz share/man/man5/tollgate.yaml.5.gz \
     share/bash-completion/completions/tollgate share/doc/tollgate/copyright share/doc/tollgate/examples/tollgate.yaml \
@@ -61,8 +62,8 @@ exposure=$(systemd-analyze security --offline=yes --root="$work/root" tollgate.s
 [ "${exposure:-10}" -le 2 ] || fail "its exposure level is ${exposure:-unknown}"
 
 step "cpack"
-(cd build && rm -f tollgate_*.deb && cpack >"$work/log" 2>&1) || { cat "$work/log" >&2; fail cpack; }
-package=$(echo build/tollgate_*.deb)
+(cd build/tests && rm -f tollgate_*.deb && cpack >"$work/log" 2>&1) || { cat "$work/log" >&2; fail cpack; }
+package=$(echo build/tests/tollgate_*.deb)
 dpkg-deb -I "$package" >"$work/log"
 grep -q 'Recommends: redis-server' "$work/log" && grep -q 'Depends:.*liburing2' "$work/log" || fail "what it depends on"
 

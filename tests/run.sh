@@ -303,8 +303,9 @@ suites() {
 
 # What tries an installed node. It waits for packages and for systemd most of the time.
 installed_checks() {
-    needs
+    needs 'build: release'
     check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
+    needs
     check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
 }
 
