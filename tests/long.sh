@@ -18,6 +18,7 @@ failovers  twenty failovers by Sentinels under load (some 4 minutes)
 faults  500 real faults over two nodes, a Redis with replicas and Sentinels (some 35 minutes)
 upgrades  ten rolling upgrades of three nodes under load (some 10 minutes)
 beat    1,000 links revoked between the grant of their account and their first request (some 5 minutes)
+tidy    clang-tidy, whose analyzer follows all states (some 10 minutes)
 seeds   100,000 seeds of the simulator, and its store beside Redis with ten new ones (some 40 minutes)'
 
 loops=
@@ -60,6 +61,10 @@ run_part() {
         TOLLGATE_REVOCATIONS=1000 build/tests/integration_test --verbose=1 \
             --filter 'credit/does_not_cover_a_link_once_its_revocation_was_heard'
         ;;
+    tidy)
+        ninja -C build/tests || return
+        sh tests/tidy.sh --whole
+        ;;
     seeds)
         sh tests/simulation/run --seeds 100000 || return
         ninja -C build/tests simulation_store_test || return
@@ -71,7 +76,7 @@ run_part() {
 wanted=
 for argument in "$@"; do
     case $argument in
-    bare | loaded | soak | failovers | faults | upgrades | beat | seeds) wanted="$wanted $argument" ;;
+    bare | loaded | soak | failovers | faults | upgrades | beat | tidy | seeds) wanted="$wanted $argument" ;;
     --list)
         echo "$parts" | while read -r part text; do
             echo "$part: $text"

@@ -182,7 +182,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/runbooks.sh tests/sizes.sh tests/steps.sh tests/versions/*.sh
+        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/runbooks.sh tests/sizes.sh tests/steps.sh tests/tidy.sh tests/versions/*.sh
     fi
 }
 
@@ -193,18 +193,6 @@ formatted() {
 # instrumented BINARY SYMBOL: whether the sanitizer is built in; without it, a run would find nothing.
 instrumented() {
     nm "$1" | grep -q " $2"
-}
-
-# clang-tidy gives way to the suites beside it until they end: each of its processes starts with the niceness in
-# $work/nice. Prints only what it found. The analyzer follows a third of the paths that it would follow by itself, in half
-# the time; `clang-tidy -p build/tests FILE` follows all of them.
-tidy() {
-    # shellcheck disable=SC2016 # the inner shell expands it
-    find server tokens storage bench -name '*.c' -print0 |
-        xargs -0 -P 2 -n 1 sh -c 'nice -n "$(cat "$0")" clang-tidy --quiet -p build/tests --extra-arg=-Xclang \
-            --extra-arg=-analyzer-config --extra-arg=-Xclang --extra-arg=max-nodes=75000 "$1" ||
-            echo "error: clang-tidy fails at $1"' "$work/nice" >"$work/tidy" 2>&1
-    ! grep -E -A 3 'error:|warning:' "$work/tidy"
 }
 
 replay_corpus() {
@@ -268,7 +256,8 @@ computing_checks() {
     check 'simulation: each planted fault is found' nice -n "$niceness" tests/simulation/run --finds
     check 'rooms and circles: which source file calls which' python3 tests/circles.py
     check 'simulation: the store answers as Redis does, 100,000 calls' timeout 300 nice -n "$niceness" build/tests/simulation_store_test 62
-    check 'clang-tidy' tidy # it uses both processors, so it comes last
+    # It uses both processors, so it comes last, and gives way to the suites until they end.
+    check 'clang-tidy' env TIDY_NICE="$work/nice" sh tests/tidy.sh
 }
 
 # The suites of the three builds, one after another.
