@@ -146,8 +146,10 @@ void sim_run(struct sim *sim)
                 sim->responses[i].ends_us = sim->schedule.now_us + LAST_US;
         come_to_rest(sim);
     }
-    /* A Redis that came back older may have what a node has given back since: that ends by itself. */
-    if (!sim->is_broken && sim->has_lost_data) {
+    /* A Redis that came back older may have what a node has given back since, and a question that was on its
+     * way when its node lost its power may be granted long after: both end by themselves. */
+    bool is_late = sim->schedule.now_us < sim->late_granted_us + 2 * SIM_VALIDITY_MS * SIM_MS;
+    if (!sim->is_broken && (sim->has_lost_data || is_late)) {
         run_until(sim, sim->schedule.now_us + 2 * SIM_VALIDITY_MS * SIM_MS);
         come_to_rest(sim);
     }

@@ -326,6 +326,7 @@ struct sim {
     bool has_lost_data;        /* Redis */
     bool is_emptied;           /* it lost them while it ran, which no node sees at once */
     bool is_resting;           /* nothing goes wrong any more */
+    uint64_t late_granted_us;  /* when an ended process was granted something last */
     struct sim_redis redis;
     struct sim_fills fills;
     struct sim_node nodes[SIM_NODES + SIM_COPIES];
