@@ -83,9 +83,9 @@ check() {
     echo "$name" >>"$ended"
 }
 
-# jobs_of BINARY: how many tests to run at once. They wait for most of their time, but those that kill and fill things.
+# jobs_of BINARY: how many tests to run at once. They wait for most of their time.
 jobs_of() {
-    case $1 in *integration*) echo 10 ;; *faults*) echo 2 ;; *) echo 6 ;; esac
+    case $1 in *integration*) echo 10 ;; *faults*) echo 4 ;; *) echo 6 ;; esac
 }
 
 # passes_alone NAME LOG BINARY: whether the one or two tests that failed in a suite pass alone. Beside others, and under a
@@ -232,6 +232,14 @@ quick_checks() {
     skip 'release: integration: mp3 (with ffprobe, in the whole command)'
 }
 
+# What tries an installed node. It waits for packages and for systemd most of the time.
+installed_checks() {
+    needs 'build: release'
+    check 'package: installed, used, removed and purged' timeout 900 nice -n "$niceness" sh tests/package.sh
+    needs
+    check 'image: built, and a paid download from it' timeout 900 nice -n "$niceness" sh tests/image.sh
+}
+
 # What computes, in the order in which the suites need it. It runs beside them, because they wait for most of their
 # time. Its builds and cppcheck give way to them, though not wholly: beside another load the suites would wait long for
 # a build.
@@ -255,6 +263,8 @@ computing_checks() {
     check 'simulation: each planted fault is found' nice -n "$niceness" tests/simulation/run --finds
     check 'rooms and circles: which source file calls which' python3 tests/circles.py
     check 'simulation: the store answers as Redis does, 100,000 calls' timeout 300 nice -n "$niceness" build/tests/simulation_store_test 62
+    installed_checks
+    needs 'build: release'
     # It uses both processors, so it comes last, and gives way to the suites until they end.
     check 'clang-tidy' env TIDY_NICE="$work/nice" sh tests/tidy.sh
 }
@@ -289,12 +299,12 @@ suites() {
     unset TOLLGATE_BINARY
 }
 
-# What tries an installed node. It waits for packages and for systemd most of the time.
-installed_checks() {
+# What storefronts and newcomers read.
+interface_checks() {
     needs 'build: release'
-    check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
-    needs
-    check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
+    check 'openapi: redocly and spectral find nothing, and the node answers as described' timeout 600 sh tests/openapi/run.sh
+    check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
+    check 'README.md: its commands do what it says' timeout 300 sh tests/readme.sh
 }
 
 whole_checks() {
@@ -310,13 +320,9 @@ whole_checks() {
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
     # These do not.
-    beside installed_checks
-    needs 'build: release'
+    beside interface_checks
     check 'versions: a rolling upgrade of three nodes under load' timeout 300 sh tests/versions/rolling.sh
-    check 'openapi: redocly and spectral find nothing, and the node answers as described' timeout 600 sh tests/openapi/run.sh
-    check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh
-    check 'README.md: its commands do what it says' timeout 300 sh tests/readme.sh
     check 'runbooks: the commands of storage/ledger/README.md do what it says' timeout 300 sh tests/runbooks.sh
     # qemu keeps one core busy for a minute. It needs packages of amd64.
     if [ "$(dpkg --print-architecture)" = amd64 ]; then
