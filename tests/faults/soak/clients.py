@@ -5,6 +5,7 @@ nothing is lost but what was on its way when the node cut the response (the sock
 not marked yet (a second, and the 100 ms in which a worker reads acknowledgements). At most what the client's kernel has
 acknowledged, which TCP_INFO reports for its own end of the connection.
 """
+import ctypes
 import json
 import os
 import random
@@ -23,6 +24,9 @@ MARK_S = 1.15  # the ledger's promise: what was acknowledged since the last inte
 TIMEOUT_S = 20.0
 RATE_BYTES_PER_S = 8e6  # of a client that has no other: the machine is shared by node, Redis and clients
 BYTES_RECEIVED_OFFSET = 128  # of tcpi_bytes_received in struct tcp_info
+SO_ATTACH_FILTER = 26
+DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
+DROP_ALL_PROGRAM = struct.pack("HL", 1, ctypes.addressof(DROP_ALL))
 
 
 def bytes_received(peer):
@@ -147,19 +151,22 @@ class Connection:
 
     def settle(self, response):
         """Stops reading, and waits until nothing more arrives, so that what is acknowledged is known. An acknowledgement that
-        the kernel holds back, for 40 ms at least, would be lost with the reset, so it is sent now."""
+        the kernel holds back, for 40 ms at least, would be lost with the reset, so it is sent now. A node that waited, for
+        its Redis, may send again in the moment before the reset: the kernel takes nothing more from the last look on."""
         seen, looks = -1, 0
-        for _ in range(100):
-            try:
+        try:
+            for _ in range(100):
                 self.peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            except OSError:
-                return
-            now = self.acknowledged(response)
-            looks = looks + 1 if now == seen else 0
-            if looks == SETTLED_LOOKS:
-                return
-            seen = now
-            time.sleep(0.03)
+                now = self.acknowledged(response)
+                looks = looks + 1 if now == seen else 0
+                if looks == SETTLED_LOOKS:
+                    break
+                seen = now
+                time.sleep(0.03)
+            self.peer.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, DROP_ALL_PROGRAM)
+        except OSError:
+            return
+        time.sleep(0.005)  # what the kernel was taking in just then
 
     def close(self, reset=False):
         try:
