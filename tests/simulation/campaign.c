@@ -115,7 +115,7 @@ static int run_job(const struct campaign *campaign, struct shared *shared, struc
             }
         }
         atomic_fetch_add(&shared->ran, 1);
-        if (code != CAMPAIGN_HOLDS)
+        if (code != CAMPAIGN_HOLDS && (campaign->wanted == 0 || code == campaign->wanted))
             return code;
     }
     return CAMPAIGN_HOLDS;

@@ -13,6 +13,7 @@ struct campaign {
     uint64_t from, seeds; /* seeds 0: as many as the time allows */
     uint64_t seconds;     /* 0: no limit */
     unsigned jobs;        /* processes */
+    int wanted; /* the code of a seed that ends it, or that of a crash; 0: any that failed */
 };
 
 /* What a campaign, or one seed, came to. */

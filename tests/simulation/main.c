@@ -22,7 +22,7 @@ struct arguments {
     enum action action;
     uint64_t seed;
     const char *file; /* of RECORD */
-    bool must_find;
+    bool are_few;     /* seeds: not each fault need strike in them */
 };
 
 enum option_key {
@@ -34,6 +34,7 @@ enum option_key {
     OPTION_SHRINK,
     OPTION_RECORD,
     OPTION_FIND,
+    OPTION_FEW,
     OPTION_JOBS,
     OPTION_LIST,
 };
@@ -49,7 +50,9 @@ static const struct argp_option options[] = {
      "Leave out all that a failing seed can do without, and tell its story", 0},
     {"record", OPTION_RECORD, "FILE", 0,
      "Run the seeds one after another, and write what Redis was asked and answered", 0},
-    {"find", OPTION_FIND, 0, 0, "Succeed where a promise is broken, and fail where none is", 0},
+    {"find", OPTION_FIND, "PROMISE", 0,
+     "Succeed where a seed breaks this promise, and fail where none does, or one crashes", 0},
+    {"few", OPTION_FEW, 0, 0, "Let a fault not strike, and a promise not be looked at", 0},
     {"jobs", OPTION_JOBS, "N", 0, "Use N processes, 1 to 64 (one for each processor)", 0},
     {"list", OPTION_LIST, 0, 0, "Name the faults and the promises", 0},
     {0},
@@ -72,6 +75,15 @@ static uint64_t amount(const char *text, struct argp_state *state)
     if (value < 1 || value > AMOUNT_MAX)
         argp_error(state, "'%s' is not a number from 1 to %" PRIu64, text, AMOUNT_MAX);
     return value;
+}
+
+static int code_of_promise(const char *name, struct argp_state *state)
+{
+    for (unsigned i = 0; i < SIM_PROMISES_COUNT; i++)
+        if (strcmp(sim_promise_name(i), name) == 0)
+            return (int)i + 1;
+    argp_error(state, "'%s' is not a promise: --list names them", name);
+    return 0;
 }
 
 static void act(struct arguments *arguments, enum action action, const char *seed,
@@ -112,7 +124,10 @@ static error_t parse(int key, char *value, struct argp_state *state)
         arguments->file = value;
         break;
     case OPTION_FIND:
-        arguments->must_find = true;
+        campaign->wanted = code_of_promise(value, state);
+        break;
+    case OPTION_FEW:
+        arguments->are_few = true;
         break;
     case OPTION_JOBS:
         campaign->jobs = (unsigned)number(value, state);
@@ -167,19 +182,30 @@ static bool print_tally(const struct campaign_result *result)
     return complete;
 }
 
+/* Looks for a seed that breaks one promise, as it does where a fault is planted. */
+static int find(const struct campaign *campaign)
+{
+    struct campaign_result result;
+    campaign_run(campaign, &result);
+    bool is_found = result.has_failed && result.code == campaign->wanted;
+    if (result.has_failed)
+        printf("seed %" PRIu64 ", %s: %s\n", result.seed, campaign_code_text(result.code),
+               result.why);
+    else
+        printf("no seed from %" PRIu64 " to %" PRIu64 " breaks the promise %s\n", campaign->from,
+               campaign->from + result.seeds - 1, campaign_code_text(campaign->wanted));
+    return is_found ? 0 : EXIT_FAILURE;
+}
+
 static int run_campaign(const struct arguments *arguments)
 {
     struct campaign_result result;
     campaign_run(&arguments->campaign, &result);
-    bool complete = print_tally(&result);
+    bool complete = print_tally(&result) || arguments->are_few;
     if (result.has_failed) {
         printf("seed %" PRIu64 " breaks a promise: %s: %s\n", result.seed,
                campaign_code_text(result.code), result.why);
         (void)campaign_shrink(result.seed, stdout);
-    }
-    if (arguments->must_find) {
-        printf("%s\n", result.has_failed ? "found, as wished" : "nothing was found");
-        return result.has_failed ? 0 : EXIT_FAILURE;
     }
     if (!result.has_failed && !complete)
         printf("a fault never struck, or a promise was never looked at: run more seeds\n");
@@ -220,5 +246,5 @@ int main(int argc, char **argv)
     case ACTION_CAMPAIGN:
         break;
     }
-    return run_campaign(&arguments);
+    return arguments.campaign.wanted != 0 ? find(&arguments.campaign) : run_campaign(&arguments);
 }
