@@ -305,6 +305,9 @@ static int ask(struct grants *grants, const struct demand *demand,
     const struct window_need need = {.bytes = demand_unclaimed(demand),
                                      .spare = grants->settings.slice_bytes};
     struct window_question question;
+    /* What Redis has of it is not what the account has: no response under way is granted more. */
+    if (ledger_account_is_set_aside(demand->window->account))
+        return -ENOTCONN;
     bool mine = demand->takes_nothing
                     ? window_inquire(grants->windows, demand->window, grants->number, &need,
                                      demand->link_bounds, now_ms, &question)

@@ -21,7 +21,8 @@ struct question_terms {
 /*
  * Asks for what the demand needs. 0: `asker`, whose question is numbered here, is answered later.
  * -EALREADY: another question about the window, or about one of its funds that is short, is under way,
- * at whose end the worker is woken. -ENOTCONN or -ENOMEM: Redis cannot be asked now.
+ * at whose end the worker is woken. -ENOTCONN or -ENOMEM: Redis cannot be asked now, or the account is set
+ * aside.
  */
 int question_ask(struct grants *grants, const struct demand *demand,
                  const struct question_terms *terms, struct grants_asker *asker);

@@ -42,6 +42,17 @@ Test(question, is_the_only_one_for_its_window_until_it_is_answered)
     answer(1, &thousand);
 }
 
+Test(question, is_not_asked_of_an_account_that_is_set_aside)
+{
+    atomic_store(&alice->aside, ASIDE_DAMAGED);
+    cr_expect_eq(ask(&demand, &asker), -ENOTCONN);
+    cr_expect_eq(question_renew(&grants[0], &demand, &test_terms), -ENOTCONN);
+    cr_expect_eq(sent_count, 0u);
+    atomic_store(&alice->aside, ASIDE_NOT);
+    cr_expect_eq(ask(&demand, &asker), 0);
+    answer(0, &thousand);
+}
+
 Test(question, asks_for_what_is_needed_and_a_slice_beyond)
 {
     cr_assert_eq(ask(&demand, &asker), 0);
