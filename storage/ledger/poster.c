@@ -185,6 +185,8 @@ static int resync_again(struct poster *poster)
                  "the watermarks that Redis answered with are not those that it stores");
         return -EAGAIN;
     }
+    /* Redis may have lost all data on this connection, and then a checkpoint brings what it lacked of them. */
+    aside_try_again(poster, false);
     return poster_resync(poster);
 }
 

@@ -185,6 +185,24 @@ Test(ledger_aside, it_is_tried_again_at_the_next_connection)
     ledger_account_drop(&alice);
 }
 
+Test(ledger_aside, it_is_tried_again_where_redis_loses_all_data_and_no_connection)
+{
+    struct ledger_account *alice = fixture_account(&fx, "alice");
+    command("SET tg:{shop/alice}:account x");
+    fixture_deliver(&fx, "alice", "/f", 100);
+    cr_assert_neq(ledger_account_settle(fx.ledger, alice, 2000), 0);
+    await_aside(1);
+    command("FLUSHALL");
+    for (unsigned i = 0; ledger_account_is_set_aside(alice); i++) {
+        cr_assert_lt(i, PATIENCE_MS / 2);
+        fixture_pause();
+    }
+    cr_assert_eq(ledger_account_settle(fx.ledger, alice, PATIENCE_MS), 0);
+    cr_assert_eq(fixture_account_field(&fx, "shop/alice", "used"), 110);
+    cr_assert_eq(fixture_account_field(&fx, "shop/alice", "balance"), 1000 - 110);
+    ledger_account_drop(&alice);
+}
+
 Test(ledger_aside, a_watermark_that_is_no_number_is_damage_and_no_loss)
 {
     char text[200];
