@@ -81,6 +81,8 @@ static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
         order->is_done = true;
         check_in_force(sim, order);
         sim->tally->operations++;
+        account->set_us = order_sets(order) ? sim->schedule.now_us : account->set_us;
+        watch_lacking(sim);
         if (order->operation == LEDGER_OPEN)
             account->is_opened = true;
         if (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE)

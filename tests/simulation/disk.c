@@ -170,6 +170,8 @@ static int remove_segment(void *self, int directory, uint32_t number)
     struct disk_segment *segment = segment_at(disk, (int)(first_of(directory) + number));
     if (segment->bytes == 0)
         return -ENOENT;
+    if (first_of(directory) == 0 && disk->removes != NULL)
+        disk->removes(disk->removes_self, number);
     drop(segment);
     return 0;
 }
@@ -235,6 +237,12 @@ bool disk_lose_segment(struct disk *disk)
         return false;
     drop(&disk->segments[found.last - 1]);
     return true;
+}
+
+const struct disk_segment *disk_journal_segment(const struct disk *disk, uint32_t number)
+{
+    check(is_known(number));
+    return &disk->segments[number - 1];
 }
 
 void disk_revive(struct disk *disk)

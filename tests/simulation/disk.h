@@ -30,6 +30,9 @@ struct disk {
     bool has_failed; /* a call for the journal did, since it was revived */
     bool is_overrun; /* a write went beyond the end of its segment */
     unsigned opened; /* descriptors given and not closed */
+    /* Called before a segment of the journal is removed; NULL: not. */
+    void (*removes)(void *self, uint32_t number);
+    void *removes_self; /* borrows */
 };
 
 void disk_init(struct disk *disk);
@@ -41,6 +44,8 @@ void disk_copy(struct disk *to, const struct disk *from);
 void disk_lose_power(struct disk *disk, struct random *random);
 /* Removes the journal's newest segment. False where there is none. */
 bool disk_lose_segment(struct disk *disk);
+/* The segment of the journal that has this number, from 1. */
+const struct disk_segment *disk_journal_segment(const struct disk *disk, uint32_t number);
 /* For the next process: the disk works, and all descriptors are closed. */
 void disk_revive(struct disk *disk);
 

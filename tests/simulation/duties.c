@@ -11,6 +11,7 @@
 
 #include "server/base/check.h"
 #include "server/grant/window_internal.h"
+#include "tests/simulation/leaving.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/store.h"
 
@@ -222,6 +223,11 @@ bool watch_serves(const struct sim_node *node)
     for (unsigned i = 0; i < SIM_WORKERS; i++)
         if (decision_readiness(&node->workers[i].grants) != READINESS_SERVES)
             return false;
-    return ledger_push_is_up(node->ledger, node_monotonic_ms(node)) &&
-           atomic_load(&node->windows->count) == 0 && atomic_load(&node->windows->groups) == 0;
+    if (!ledger_push_is_up(node->ledger, node_monotonic_ms(node)))
+        return false;
+    /* The funds of what cannot be posted, as the account is set aside, are told on. */
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        if (leaving_lacks(node, i))
+            return true;
+    return atomic_load(&node->windows->count) == 0 && atomic_load(&node->windows->groups) == 0;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/simulation/leaving.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/store.h"
 
@@ -57,6 +58,18 @@ void watch_lost_segment(struct sim_node *node)
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         uint64_t kept = node->before[i].least, posted = node->posted[i];
         excuse(node->sim, i, kept > posted ? kept - posted : 0);
+    }
+}
+
+void watch_lacking(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        struct sim_account *account = &sim->accounts[i];
+        if (!leaving_lacks_any(sim, i))
+            continue;
+        excuse(sim, i, account->gone_back);
+        account->gone_back = 0;
+        account->is_set_beside |= account->set_us >= sim->redis.lost_us;
     }
 }
 

@@ -133,9 +133,14 @@ static void strike_fail_over(struct sim *sim, struct random *random)
 
 static void strike_restore(struct sim *sim, struct random *random)
 {
+    /* Where segments leave the journals, older than these may be kept. */
+    uint64_t most_s = sim->lets_go ? 45 : 15;
+    if (sim->redis.is_kept[SNAPSHOT_OF_BACKUP])
+        return;
     redis_keep(sim, SNAPSHOT_OF_BACKUP);
-    schedule_add(&sim->schedule, sim->schedule.now_us + random_between(random, 3, 15) * SIM_SECOND,
-                 go_back, sim, SNAPSHOT_OF_BACKUP);
+    schedule_add(&sim->schedule,
+                 sim->schedule.now_us + random_between(random, 3, most_s) * SIM_SECOND, go_back,
+                 sim, SNAPSHOT_OF_BACKUP);
 }
 
 /* ---- while Redis is filled from checkpoints ---- */
@@ -236,6 +241,11 @@ static void strike_disk_full(struct sim *sim, struct random *random)
         shop_batch(node, (unsigned)random_between(random, 20, 100));
     schedule_add(&sim->schedule, sim->schedule.now_us + random_between(random, 2, 40) * SIM_SECOND,
                  end_disk_full, node, 0);
+}
+
+static void strike_archive(struct sim *sim, struct random *random)
+{
+    draw_node(sim, random)->spoils_archive = true;
 }
 
 static void strike_clock(struct sim *sim, struct random *random)

@@ -15,6 +15,7 @@
 #include "storage/ledger/checkpoints.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/retention.h"
+#include "tests/simulation/leaving.h"
 #include "tests/simulation/scratch.h"
 #include "tests/simulation/sim.h"
 
@@ -107,6 +108,8 @@ static void post_step(void *object, uint64_t number)
     enum poster_state before = node->ledger->poster->state;
     uint64_t due_ms = poster_step(node->ledger);
     enum poster_state now = node->ledger->poster->state;
+    if (before != now && now == POSTER_RESYNCING)
+        node->resynced_us = node->sim->schedule.now_us;
     if (before != now && (now == POSTER_RESYNCING || now == POSTER_ENDING))
         sim_tell(node->sim, node->name, "poster: is %s",
                  now == POSTER_ENDING ? "ending" : "resyncing");
@@ -150,7 +153,12 @@ static void leave_step(void *object, uint64_t number)
     (void)number;
     if (node->ledger == NULL)
         return;
+    bool was_packed = leaving_is_packed(node);
+    node->is_leaving = true;
     uint64_t due_ms = retention_step(node->ledger);
+    node->is_leaving = false;
+    if (node->spoils_archive && !was_packed) /* it is read back with the next step */
+        leaving_spoil(node);
     uint64_t late_ms = node_monotonic_ms(node) + LEAVE_MS;
     set_due(node, &node->leave, due_ms > late_ms ? due_ms : late_ms);
     watch_left(node);
@@ -194,6 +202,7 @@ static void said(void *context, enum ledger_event event, const char *kind, const
     (void)event, (void)kind;
     if (node->ledger != NULL)
         watch_marks(node);
+    leaving_hear(node, text);
     if (!node->disk.is_dead)
         sim_tell(node->sim, node->name, "says: %s", text);
 }
@@ -246,6 +255,7 @@ void node_copy(struct sim_node *to, struct sim_node *from, const char *name)
     snprintf(to->name, sizeof(to->name), "%s", name);
     write_ids(to);
     disk_copy(&to->disk, &from->disk);
+    memcpy(to->left, from->left, sizeof(to->left));
     to->exists = true;
 }
 
@@ -258,24 +268,26 @@ void node_start(struct sim_node *node)
     node->exists = true;
     node->starts++;
     node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = 0;
+    memset(node->told_aside, 0, sizeof(node->told_aside));
+    node->resynced_us = 0;
     disk_revive(&node->disk);
     sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
-    char archive[128];
-    snprintf(archive, sizeof(archive), "%s/archive", node->directory);
     const struct ledger_options options = {
         .state_dir = node->directory,
         .node = node->name,
         .redis = "unix:/simulated",
         /* Some worlds have many segments: each is as small as SIM_DOWNLOADS allows. */
         .segment_bytes = sim->seed % 4 == 1 || sim->lets_go ? 32768 : 65536,
-        .mark_ms = SIM_MARK_MS,
+        /* Where segments leave, there are more of them. */
+        .mark_ms = sim->lets_go ? SIM_MARK_MS / 4 : SIM_MARK_MS,
         .post_interval_ms = SIM_POST_MS,
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
         .checkpoint_records = SIM_CHECKPOINT_RECORDS,
         .fill_rows = SIM_FILL_ROWS,
-        .keep_bytes = sim->lets_go ? 1 : 0,
-        .archive = sim->has_archive ? archive : NULL,
+        .keep_bytes = sim->lets_go && !sim->reads_archives ? 1 : 0,
+        .reads_archive = sim->reads_archives,
+        .archive = sim->has_archive ? node->archive : NULL,
         .lease_ms = SIM_LEASE_MS,
         .data_lost_wait_ms = SIM_LOST_MS,
         .event = said,
@@ -396,7 +408,6 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
 {
     struct sim_node *node = &sim->nodes[number];
     unsigned first = number * SIM_CONNECTIONS;
-    char archive[128];
     *node = (struct sim_node){
         .sim = sim,
         .number = number,
@@ -410,7 +421,10 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
     };
     snprintf(node->name, sizeof(node->name), "node-%u", number + 1);
     snprintf(node->directory, sizeof(node->directory), "%s/%u", directory, number);
+    snprintf(node->archive, sizeof(node->archive), "%s/%u/archive", directory, number);
     disk_init(&node->disk);
+    node->disk.removes = leaving_watch;
+    node->disk.removes_self = node;
     connection_init(&node->poster, node, first, "poster", poster_moved);
     connection_init(&node->push, node, first + 1, "push", push_moved);
     connection_init(&node->admin, node, first + 2, "admin", admin_moved);
@@ -425,8 +439,7 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
     random_hex(&random, node->id, LEDGER_HEX_SIZE - 1);
     node->id[LEDGER_HEX_SIZE - 1] = '\0';
     write_ids(node);
-    snprintf(archive, sizeof(archive), "%s/archive", node->directory);
-    (void)mkdir(archive, 0700);
+    (void)mkdir(node->archive, 0700);
 }
 
 void node_free(struct sim_node *node)

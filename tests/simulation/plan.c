@@ -25,16 +25,18 @@ static bool loses_data(enum sim_fault fault)
            fault == SIM_FAULT_between_parts;
 }
 
-/* Whether Redis comes back with an older state. What it lacks then is in the segments that it needs. */
+/* Whether Redis comes back with an older state. */
 static bool goes_back(enum sim_fault fault)
 {
     return fault == SIM_FAULT_fail_over || fault == SIM_FAULT_restore;
 }
 
-/* Redis loses data in a seed, or a journal does. Where segments leave the journals, it loses all or nothing. */
+/* Redis loses data in a seed, or a journal does. */
 static bool may_strike(const struct sim *sim, enum sim_fault fault)
 {
-    if (sim->lets_go && goes_back(fault))
+    if (fault == SIM_FAULT_archive && !sim->has_archive)
+        return false;
+    if (sim->keeps_some && loses_data(fault) && !goes_back(fault))
         return false;
     return loses_data(fault) == sim->may_lose_redis ||
            (!loses_data(fault) && fault != SIM_FAULT_lose_segment);
@@ -111,6 +113,8 @@ void plan_make(struct sim *sim)
     bool has_clocks = random_happens(&random, 1, 2);
     sim->lets_go = sim->seed % 3 != 0;
     sim->has_archive = sim->lets_go && sim->seed % 3 == 1;
+    sim->sends_twice = sim->seed % 5 == 0;
+    sim->keeps_some = sim->lets_go && sim->seed % 7 < 3;
     make_accounts(sim, &random);
     uint64_t begin_us = sim->schedule.now_us + SIM_SECOND;
     for (unsigned i = 0; i < SIM_DURATION_S * REQUESTS_PER_S; i++)
@@ -123,10 +127,11 @@ void plan_make(struct sim *sim)
         /* A seed has about half of the faults, so that each meets others in many ways. */
         bool has = random_happens(&random, 1, 2) && may_strike(sim, fault) &&
                    (fault != SIM_FAULT_clock || has_clocks);
+        unsigned rate = rates[fault] * (fault == SIM_FAULT_restore && sim->keeps_some ? 5 : 1);
         for (unsigned i = 0; i < SIM_DURATION_S; i++) {
             uint64_t at_us = begin_us + random_below(&random, SIM_DURATION_S * SIM_SECOND);
             uint64_t seed = random_next(&random);
-            if (random_below(&random, 600) < 2 * rates[fault] && has)
+            if (random_below(&random, 600) < 2 * rate && has)
                 add(plan, at_us, ACT_FAULT, fault, seed);
         }
     }

@@ -247,6 +247,7 @@ void watch_executed(struct sim *sim, const struct message *message, const redisR
 void watch_lost_data(struct sim *sim)
 {
     sim->has_lost_data = true;
+    sim->redis.lost_us = sim->schedule.now_us;
     for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
         sim->nodes[i].is_older = false;
     look_at_all(sim);
@@ -256,6 +257,7 @@ void watch_lost_data(struct sim *sim)
         watch_lost_of_copy(sim, i);
         watch_lost_reservations(sim, i);
     }
+    watch_lacking(sim);
     /* What a node holds for its account is lost with the Redis that reserved it. */
     for (unsigned i = 0; i < SIM_RESPONSES; i++) {
         struct sim_response *response = &sim->responses[i];

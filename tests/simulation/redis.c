@@ -327,14 +327,23 @@ void redis_keep(struct sim *sim, enum redis_snapshot snapshot)
     set_time(sim);
     check(store_copy(redis->snapshots[snapshot], redis->store) == 0);
     redis->snapshot_us[snapshot] = sim->schedule.now_us;
+    redis->is_kept[snapshot] = true;
 }
 
 void redis_go_back(struct sim *sim, enum redis_snapshot snapshot)
 {
     struct sim_redis *redis = &sim->redis;
+    int64_t used[SIM_ACCOUNTS];
     check(snapshot < REDIS_SNAPSHOTS && redis->snapshots[snapshot] != NULL);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        used[i] = redis_number(sim, sim->accounts[i].key, "used");
     set_time(sim);
     check(store_copy(redis->store, redis->snapshots[snapshot]) == 0);
+    redis->is_kept[snapshot] = false;
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        sim->accounts[i].gone_back +=
+            (uint64_t)(used[i] - redis_number(sim, sim->accounts[i].key, "used")) +
+            shop_given_back(sim, i);
     watch_lost_data(sim);
 }
 

@@ -21,6 +21,8 @@ struct sim_redis {
     struct store *store;                      /* owns */
     struct store *snapshots[REDIS_SNAPSHOTS]; /* own; NULL: none */
     uint64_t snapshot_us[REDIS_SNAPSHOTS];
+    bool is_kept[REDIS_SNAPSHOTS]; /* until it goes back to it */
+    uint64_t lost_us;              /* when it last lost data */
     char run_id[41], replication_id[41];
     uint64_t life; /* grows with each process of it */
     bool is_up, is_readonly;

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "server/base/check.h"
+#include "tests/simulation/leaving.h"
 #include "tests/simulation/sim.h"
 
 #define READ_US      (50 * SIM_MS) /* how often the client reads, and the worker meters */
@@ -409,6 +410,10 @@ static void admit(struct sim_response *response)
 {
     if (decision_readiness(&response->worker->grants) != READINESS_SERVES) {
         refuse(response, "is refused: the node does not serve now");
+        return;
+    }
+    if (leaving_is_aside(response->worker->node, response->link->account)) {
+        refuse(response, "is refused: its account is set aside");
         return;
     }
     if (open_window(response) != 0) {

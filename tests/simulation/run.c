@@ -3,11 +3,13 @@
  * One run of a seed: makes the world, lets its plan happen moment after moment, mends all that is
  * wrong, and looks at what must hold once the world has come to rest. See sim.h.
  */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/check.h"
+#include "tests/simulation/leaving.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/store.h"
 
@@ -133,6 +135,88 @@ static void come_to_rest(struct sim *sim)
     } while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us);
 }
 
+/* A Redis that has lost data may have what a node has given back since, and a question that was on its way when
+ * its node lost its power may be granted long after: both end by themselves. */
+static void outlive_pools(struct sim *sim)
+{
+    come_to_rest(sim);
+    bool is_late = sim->schedule.now_us < sim->late_granted_us + 2 * SIM_VALIDITY_MS * SIM_MS;
+    if (!sim->is_broken && (sim->has_lost_data || is_late)) {
+        run_until(sim, sim->schedule.now_us + 2 * SIM_VALIDITY_MS * SIM_MS);
+        come_to_rest(sim);
+    }
+}
+
+static void look_at_rest(struct sim *sim)
+{
+    if (sim->is_broken)
+        return;
+    sim_tell(sim, "all", "the world is at rest");
+    watch_rest(sim);
+}
+
+/* ---- what must come back ---- */
+
+static bool lacks_something(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        if (leaving_lacks_any(sim, i))
+            return true;
+    return false;
+}
+
+/* The operator has posted from the archives what Redis lacks, and has left the journals. */
+static void replay_archives(struct sim *sim)
+{
+    sim_tell(sim, "all", "the archives are replayed");
+    sim->reads_archives = true;
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        node_kill(&sim->nodes[i], "so that its archive is replayed");
+        memset(sim->nodes[i].left, 0, sizeof(sim->nodes[i].left));
+    }
+    watch_looked(sim, SIM_PROMISE_comes_back);
+    outlive_pools(sim);
+    look_at_rest(sim);
+}
+
+/* Redis loses all data once more, and nothing else goes wrong: all is as before. */
+static void empty_at_last(struct sim *sim)
+{
+    int64_t used[SIM_ACCOUNTS], balance[SIM_ACCOUNTS];
+    bool is_whole = !lacks_something(sim);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        used[i] = redis_number(sim, sim->accounts[i].key, "used");
+        balance[i] = redis_number(sim, sim->accounts[i].key, "balance");
+    }
+    sim_tell(sim, "Redis", "loses all data at last");
+    redis_kill(sim);
+    redis_empty(sim);
+    redis_start(sim);
+    run_until(sim, sim->schedule.now_us + SETTLE_US);
+    outlive_pools(sim);
+    look_at_rest(sim);
+    for (unsigned i = 0; i < SIM_ACCOUNTS && is_whole && !sim->is_broken; i++) {
+        const char *key = sim->accounts[i].key;
+        watch_looked(sim, SIM_PROMISE_comes_back);
+        if (redis_number(sim, key, "used") != used[i] ||
+            redis_number(sim, key, "balance") != balance[i])
+            sim_break(sim, SIM_PROMISE_comes_back,
+                      "account %s had a balance of %" PRId64 " and %" PRId64
+                      " bytes billed, and now %" PRId64 " and %" PRId64,
+                      sim->accounts[i].name, balance[i], used[i], redis_number(sim, key, "balance"),
+                      redis_number(sim, key, "used"));
+    }
+}
+
+/* Whether the journals of the nodes hold all that was ever posted, and are posted: a copy's posts are lost with it. */
+static bool are_whole(const struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        if (sim->nodes[i].is_kept_out || sim->nodes[i].is_retired)
+            return false;
+    return sim->nodes[SIM_NODES].starts == 0;
+}
+
 void sim_run(struct sim *sim)
 {
     uint64_t begun_us = sim->schedule.now_us;
@@ -144,19 +228,13 @@ void sim_run(struct sim *sim)
         for (unsigned i = 0; i < SIM_RESPONSES; i++)
             if (sim->responses[i].state != RESPONSE_FREE)
                 sim->responses[i].ends_us = sim->schedule.now_us + LAST_US;
-        come_to_rest(sim);
+        outlive_pools(sim);
     }
-    /* A Redis that came back older may have what a node has given back since, and a question that was on its
-     * way when its node lost its power may be granted long after: both end by themselves. */
-    bool is_late = sim->schedule.now_us < sim->late_granted_us + 2 * SIM_VALIDITY_MS * SIM_MS;
-    if (!sim->is_broken && (sim->has_lost_data || is_late)) {
-        run_until(sim, sim->schedule.now_us + 2 * SIM_VALIDITY_MS * SIM_MS);
-        come_to_rest(sim);
-    }
-    if (!sim->is_broken) {
-        sim_tell(sim, "all", "the world is at rest");
-        watch_rest(sim);
-    }
+    look_at_rest(sim);
+    if (!sim->is_broken && sim->has_archive && lacks_something(sim))
+        replay_archives(sim);
+    if (!sim->is_broken && sim->may_lose_redis && are_whole(sim))
+        empty_at_last(sim);
     if (sim->is_broken && sim->story != NULL)
         watch_tell(sim);
     sim->tally->simulated_us += sim->schedule.now_us - begun_us;

@@ -11,6 +11,7 @@
 
 #include "server/base/check.h"
 #include "storage/ledger/post.h"
+#include "tests/simulation/leaving.h"
 #include "tests/simulation/store.h"
 
 #define BATCH_US (50 * SIM_MS) /* between two operations of a batch */
@@ -74,7 +75,7 @@ void shop_operate(struct sim *sim, struct random *random)
     if (order == NULL)
         return;
     order_begin(sim, order, node);
-    if (order_moves_money(order) && random_happens(random, 1, 4))
+    if (order_moves_money(order) && (random_happens(random, 1, 4) || sim->sends_twice))
         order_begin(sim, order, (node + 1) % SIM_NODES); /* twice, at once */
 }
 
@@ -122,14 +123,19 @@ void shop_destroy(struct sim *sim)
     sim->shop = NULL;
 }
 
-bool shop_is_idle(const struct sim *sim)
+bool shop_is_idle(struct sim *sim)
 {
-    for (unsigned i = 0; i < sim->shop->count; i++)
-        if (!sim->shop->orders[i].is_done && !sim->shop->orders[i].is_refused)
+    for (unsigned i = 0; i < sim->shop->count; i++) {
+        const struct order *order = &sim->shop->orders[i];
+        /* What is set aside takes no order. */
+        if (!order->is_done && !order->is_refused && !leaving_lacks_any(sim, order->account))
             return false;
-    for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
-        if (sim->shop->attempts[i].stage != STAGE_FREE)
+    }
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+        const struct attempt *attempt = &sim->shop->attempts[i];
+        if (attempt->stage != STAGE_FREE && !leaving_lacks_any(sim, attempt->order->account))
             return false;
+    }
     return true;
 }
 
@@ -145,6 +151,27 @@ bool shop_counts_once(struct sim *sim, const char *transaction)
     return is_first;
 }
 
+static const char *known_of(struct sim *sim, const struct order *order)
+{
+    const struct sim_account *account = &sim->accounts[order->account];
+    const char *known = NULL;
+    for (unsigned slot = 0; slot < SIM_RING && known == NULL; slot++)
+        known = store_field(sim->redis.store, account->ring_keys[slot], order->transaction, NULL);
+    return known;
+}
+
+uint64_t shop_given_back(struct sim *sim, unsigned account)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < sim->shop->count; i++) {
+        const struct order *order = &sim->shop->orders[i];
+        if (order->account == account && order->is_counted && order->amount < 0 &&
+            known_of(sim, order) == NULL)
+            sum += (uint64_t)-order->amount;
+    }
+    return sum;
+}
+
 /* ---- at rest ---- */
 
 /* Returns the money that the order brought, which is none where Redis does not know it. */
@@ -154,9 +181,7 @@ static int64_t check_order(struct sim *sim, const struct order *order)
     char content[96], text[96];
     if (!order_moves_money(order))
         return 0;
-    const char *known = NULL;
-    for (unsigned slot = 0; slot < SIM_RING && known == NULL; slot++)
-        known = store_field(sim->redis.store, account->ring_keys[slot], order->transaction, NULL);
+    const char *known = known_of(sim, order);
     enum ledger_plan plan = account->is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID;
     size_t length = (size_t)snprintf(content, sizeof(content), "%s %" PRId64 " %s",
                                      post_operation_name(order->operation), order->amount,
@@ -164,7 +189,7 @@ static int64_t check_order(struct sim *sim, const struct order *order)
     /* Behind the content stands the rank of the one that counts, once one was posted. */
     bool is_counted = known != NULL && strlen(known) > length;
     watch_looked(sim, SIM_PROMISE_money_kept);
-    if (!is_counted && order->is_done)
+    if (!is_counted && order->is_done && !leaving_lacks_any(sim, order->account))
         sim_break(sim, SIM_PROMISE_money_kept, "Redis does not know %s, of which the shop was told",
                   order_words(order, text));
     if (known != NULL &&
@@ -192,7 +217,8 @@ void shop_check(struct sim *sim)
                       " were billed",
                       account->name, balance, money[i], used);
         const char *status = store_field(sim->redis.store, account->key, "status", NULL);
-        if (!account->is_opened || status == NULL)
+        if (!account->is_opened || status == NULL || leaving_lacks_any(sim, i) ||
+            account->is_set_beside)
             continue;
         watch_looked(sim, SIM_PROMISE_status_is_last);
         if ((strcmp(status, "active") == 0) != (account->wanted_status == LEDGER_ACTIVE))

@@ -6,6 +6,7 @@
  * library. A seed decides all that happens, so a run may be repeated exactly.
  *
  *   run.c     one run: makes the world, takes moments, lets it come to rest
+ *   tables.h  the faults and the promises
  *   plan.c    what the seed has in store: requests, shops' operations, faults
  *   node.c    a process of a node: opened, stepped, killed; its workers are in worker.c, their
  *             responses in response.c
@@ -13,6 +14,7 @@
  *   disk.c    a journal's disk
  *   shop.c    money and revocations; attempt.c brings them through a node
  *   faults.c  what goes wrong
+ *   leaving.c what leaves the journals
  *   promises.c  what must hold at any time, but for what may go unpaid (excuses.c); duties.c  what a
  *             node must not do; rest.c  what must hold at rest
  *   story.c   what is told of a run
@@ -35,6 +37,7 @@
 #include "tests/simulation/random.h"
 #include "tests/simulation/redis.h"
 #include "tests/simulation/schedule.h"
+#include "tests/simulation/tables.h"
 #include "tests/simulation/watermarks.h"
 
 #define SIM_MS                 UINT64_C(1000) /* in microseconds */
@@ -105,11 +108,16 @@ struct sim_account {
     uint64_t delivered; /* bytes that clients have received */
     /* Of them, those that the promises let go unpaid: lost with a process, or with a Redis. */
     uint64_t excused;
+    /* Bytes that Redis had billed, and money that it had taken away, before it came back as it was earlier. */
+    uint64_t gone_back;
     struct sim_excused voided[SIM_NODES];
     uint64_t confirmed_us[SIM_NODES + SIM_COPIES]; /* as of a link */
     uint64_t suspended_us;            /* since when the Redis in force knows it; 0: it does not */
     enum ledger_status wanted_status; /* as the shop was last told */
     int64_t wanted_rate;              /* likewise */
+    uint64_t set_us;                  /* when */
+    /* Set while Redis lacked what had left a journal: once that is back, the one there may have the higher number. */
+    bool is_set_beside;
 };
 
 /* ---- a worker and its responses ---- */
@@ -177,7 +185,7 @@ struct sim_metered {
 struct sim_node {
     struct sim *sim;
     unsigned number;
-    char name[16], directory[96];
+    char name[16], directory[96], archive[128];
     bool exists, is_up, is_ending; /* is_ending: it stops in good order */
     bool is_retired;               /* it is not started again */
     bool has_lost_segment;
@@ -194,6 +202,12 @@ struct sim_node {
     struct ledger_place place;    /* of its state directory's lock */
     int64_t clock_ms;             /* its clock is ahead by so much */
     struct disk disk;
+    uint64_t resynced_us;        /* when it last began to ask Redis what that has */
+    uint64_t left[SIM_ACCOUNTS]; /* the last record of each account that has left its journal */
+    bool told_aside
+        [SIM_ACCOUNTS];  /* by this process: they are set aside since they lack such records */
+    bool is_leaving;     /* it takes a step of retention */
+    bool spoils_archive; /* what it writes to the archive next is damaged there */
     struct ledger_clock clock;
     struct ledger_outside outside;
     struct ledger *ledger;
@@ -210,86 +224,6 @@ struct sim_node {
     uint64_t reserves[SIM_ACCOUNTS];          /* the start in which it last was granted funds */
     uint64_t starts;
     uint64_t lease_first, lease_of; /* the first number of a lease that it had in this start */
-};
-
-/* ---- faults ---- */
-
-/* What may go wrong: name, times a minute (in tenths), and what it is; plan.c says which in a seed. */
-#define SIM_FAULTS(X)                                                                              \
-    X(cut, 40, "a connection to Redis is cut; some of what was sent arrives, no answer does")      \
-    X(delay, 40, "a connection is slow for a while; answers come after their askers gave up")      \
-    X(part, 10, "a node and Redis do not reach each other for a while")                            \
-    X(stall, 10, "Redis does nothing for a while, then all that waited")                           \
-    X(restart_redis, 6, "Redis is killed and comes back with its data")                            \
-    X(readonly, 6, "Redis is a replica for a while")                                               \
-    X(empty, 3, "Redis loses all data, while it runs")                                             \
-    X(lose_redis, 3, "Redis is killed and comes back empty")                                       \
-    X(fail_over, 5, "a replica takes the place of Redis, without the newest writes")               \
-    X(restore, 2, "Redis comes back as it was some seconds ago")                                   \
-    X(between_parts, 20, "Redis loses all data, and more goes wrong while it is filled again")     \
-    X(kill, 20, "a node is killed between two steps, and starts again")                            \
-    X(kill_writing, 15, "a node is killed while it writes its journal; power may be lost, too")    \
-    X(stop, 8, "a node stops in good order, and starts again")                                     \
-    X(disk_error, 5, "a write or a sync of the journal fails")                                     \
-    X(disk_full, 8, "no segment can be made for a while")                                          \
-    X(clock, 15, "a node's clock steps forth or back")                                             \
-    X(copy, 3, "a copy of a node's directory is started under the same name")                      \
-    X(copy_renamed, 3, "a copy of a node's directory is started under another name")               \
-    X(lose_segment, 2, "a node is killed and loses its newest segment")
-
-enum sim_fault {
-#define X(name, rate, help) SIM_FAULT_##name,
-    SIM_FAULTS(X)
-#undef X
-        SIM_FAULTS_COUNT
-};
-
-/* ---- promises ---- */
-
-/* What must hold: name, and what it says. */
-#define SIM_PROMISES(X)                                                                            \
-    X(billed_not_more, "no account is billed more than its clients received")                      \
-    X(billed_exactly, "at rest each byte that a journal keeps is billed once")                     \
-    X(balance, "at rest a balance is the money that came in, less what was billed")                \
-    X(usage, "at rest the usage by day and file sums up to what was billed")                       \
-    X(not_overspent, "no prepaid account receives more than its money")                            \
-    X(link_not_overspent, "no link receives more than its max_bytes")                              \
-    X(uses, "no link has more uses than its max_uses")                                             \
-    X(not_voided, "what a running process has reserved is voided by no call of a dead one")        \
-    X(nothing_reserved, "at rest no running node has funds reserved")                              \
-    X(reserved_is_covered, "no more is reserved of an account than it can pay")                    \
-    X(money_kept, "each operation of which a shop was told is in Redis at rest")                   \
-    X(status_is_last, "at rest an account has the status of which the shop was told last")         \
-    X(limit_is_last, "at rest an account has the limit of which the shop was told last")           \
-    X(watermark, "a watermark never falls, but with the data of Redis")                            \
-    X(marked, "after a step of the writer the journal keeps all that was metered, but for the "    \
-              "last moment")                                                                       \
-    X(closing_has_room, "a download's closing record finds the room reserved for it")              \
-    X(answered, "no response waits for ever, and no window asks for ever")                         \
-    X(revoked_not_begun, "no response of a revoked link or suspended account begins late")         \
-    X(revoked_not_sent, "no transfer of one goes on past its validity")                            \
-    X(posted, "at rest everything is posted")                                                      \
-    X(serves, "at rest each node serves, hears of revocations and holds nothing")                  \
-    X(leased, "no node posts without the lease of its instance")                                   \
-    X(copy_waits, "no copy of a directory is granted anything while its original has the lease")   \
-    X(caught_up, "no node asks for grants before its journal is replayed to Redis")                \
-    X(older_refused, "no node serves from a directory that is older than Redis")                   \
-    X(confirmed, "no byte is sent unless Redis was asked within the validity")                     \
-    X(metered, "no byte is sent while the journal cannot keep what was sent")                      \
-    X(given_back, "after a step of the writer only open downloads are counted and have room")      \
-    X(in_force, "what a shop was told is done is done in Redis by then")                           \
-    X(opens, "a node's journal can be read when it starts again")                                  \
-    X(filled, "parts of a checkpoint are taken in order, and nothing is granted meanwhile")        \
-    X(begins, "a start with a checkpoint knows of each account what one without it does")          \
-    X(checkpoints, "a checkpoint is made where it is due, and is what the journal comes to")       \
-    X(leaves, "what has left the journal stands whole in the archive, and nobody lacks it")        \
-    X(replays, "the same seed ends in the same state")
-
-enum sim_promise {
-#define X(name, help) SIM_PROMISE_##name,
-    SIM_PROMISES(X)
-#undef X
-        SIM_PROMISES_COUNT
 };
 
 /* ---- the plan ---- */
@@ -322,11 +256,15 @@ struct sim {
     struct sim_plan plan;
     bool has_funds;      /* accounts with a bound; see plan.c for what that leaves out */
     bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
+    bool
+        keeps_some; /* it never loses all, where it loses data: it comes back with an older state */
     bool lets_go, has_archive; /* segments leave the journals; for an archive */
-    bool has_lost_data;        /* Redis */
-    bool is_emptied;           /* it lost them while it ran, which no node sees at once */
-    bool is_resting;           /* nothing goes wrong any more */
-    uint64_t late_granted_us;  /* when an ended process was granted something last */
+    bool reads_archives; /* at the end: what has left is read there, and nothing leaves any more */
+    bool sends_twice;    /* each order that moves money goes to two nodes */
+    bool has_lost_data;  /* Redis */
+    bool is_emptied;     /* it lost them while it ran, which no node sees at once */
+    bool is_resting;     /* nothing goes wrong any more */
+    uint64_t late_granted_us; /* when an ended process was granted something last */
     struct sim_redis redis;
     struct sim_fills fills;
     struct sim_node nodes[SIM_NODES + SIM_COPIES];
@@ -425,9 +363,11 @@ void shop_destroy(struct sim *sim);
 void shop_operate(struct sim *sim, struct random *random);
 /* So many small operations at one node, one soon after the other. */
 void shop_batch(struct sim_node *node, unsigned count);
-bool shop_is_idle(const struct sim *sim);
+bool shop_is_idle(struct sim *sim);
 /* True for the first call with the transaction: more than one node may post it. */
 bool shop_counts_once(struct sim *sim, const char *transaction);
+/* What Redis does not know any more of the money that operations of the account took away. */
+uint64_t shop_given_back(struct sim *sim, unsigned account);
 /* Checks at rest what shops were told. */
 void shop_check(struct sim *sim);
 
@@ -462,9 +402,11 @@ void watch_voids(struct sim *sim, const char *taken);
 void watch_replaced(struct sim *sim, const struct message *message);
 /* A process has got the lease: as a copy, or beside one, it takes the place of another that may live. */
 void watch_leased(struct sim_node *node);
+/* Accounts of which Redis lacks what has left a journal: what it had billed of them may be granted once more. */
+void watch_lacking(struct sim *sim);
 
 /* rest.c */
-bool watch_is_at_rest(const struct sim *sim);
+bool watch_is_at_rest(struct sim *sim);
 void watch_rest(struct sim *sim);
 /* Tells what Redis holds. */
 void watch_tell(struct sim *sim);
