@@ -57,6 +57,9 @@ static void print_account(const struct reconcile_report *report,
             printf(", %" PRId64 " from others", figures->foreign);
         if (differences->lacking != 0)
             printf(", %" PRIu64 " records that these journals lack", differences->lacking);
+        if (differences->left != 0)
+            printf(", %" PRIu64 " records that it lacks and that have left the journals",
+                   differences->left);
         if (differences->damage[0] != '\0') {
             fputs(", damaged: ", stdout);
             command_print_text(stdout, differences->damage);
@@ -120,6 +123,12 @@ static void print_advice(const struct reconcile_report *report)
         puts("Redis has records that these journals lack, so a directory is an older copy, or has "
              "lost its newest segment: name the newest of each node. Rebuild no account until "
              "then, since Redis alone has those bytes");
+    if (report->redis_lacks)
+        puts("Redis lacks records that have left the journals: it was restored from a file older "
+             "than "
+             "these are kept. Bring it a newer file, or stop the node, and run `tollgate ledger "
+             "replay "
+             "STATE_DIR --archive DIRECTORY`");
     if (report->redis_differs)
         puts("Redis differs from the journals, which are the truth: see what `tollgate ledger "
              "release ACCOUNT` says of its keys, and rebuild it with --rebuild");
@@ -193,6 +202,8 @@ static json_t *account_json(const struct reconcile_report *report,
         set(differs, "redis_from_these_journals", differences->given);
     if (differences->lacking != 0)
         set(differs, "records_lacking", (int64_t)differences->lacking);
+    if (differences->left != 0)
+        set(differs, "records_left", (int64_t)differences->left);
     if (differences->logged != 0)
         set(differs, "logged", differences->logged);
     if (differences->damage[0] != '\0')
@@ -239,6 +250,7 @@ void reconcile_report_take(void *context, const struct ledger_reconciled *accoun
     bool differs = differences->used != 0 || differences->months != 0 || differences->given != 0 ||
                    differences->damage[0] != '\0';
     report->journals_lack = report->journals_lack || differences->lacking != 0;
+    report->redis_lacks = report->redis_lacks || differences->left != 0;
     report->redis_differs = report->redis_differs || (differs && differences->lacking == 0);
     report->logs_lack = report->logs_lack || differences->logged < 0;
     report->logs_exceed = report->logs_exceed || differences->logged > 0;

@@ -17,7 +17,7 @@ struct reconcile_report {
     json_t *rows; /* owns; NULL: text is printed */
 
     uint64_t accounts, differing;
-    bool redis_differs, journals_lack, logs_lack, logs_exceed;
+    bool redis_differs, redis_lacks, journals_lack, logs_lack, logs_exceed;
     struct ledger_figures sums;
 };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of accounts, what the journals and the logs have of each, and the comparison. See
- * reconcile.h.
+ * What the journals and the logs have of each account, and the comparison. See reconcile.h.
  */
 #include "storage/ledger/reconcile_internal.h"
 
@@ -11,109 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "server/base/check.h"
 #include "storage/ledger/names.h"
 #include "storage/ledger/verify.h"
 #include "storage/ledger/walk.h"
 
-#define SLOTS_LEAST 1024
-
-/* ---- the table ---- */
-
-int ledger_reconcile_create(struct ledger_reconcile **out)
-{
-    *out = calloc(1, sizeof(**out));
-    if (*out == NULL)
-        return -ENOMEM;
-    (*out)->slots_count = SLOTS_LEAST;
-    (*out)->slots = calloc(SLOTS_LEAST, sizeof(struct reconcile_account *));
-    if ((*out)->slots == NULL) {
-        free(*out);
-        *out = NULL;
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-void ledger_reconcile_destroy(struct ledger_reconcile **destroyed)
-{
-    struct ledger_reconcile *reconcile = *destroyed;
-    *destroyed = NULL;
-    if (reconcile == NULL)
-        return;
-    for (size_t i = 0; i < reconcile->slots_count; i++)
-        free(reconcile->slots[i]);
-    for (size_t i = 0; i < reconcile->lanes_count; i++)
-        free(reconcile->lanes[i].state_dir);
-    free(reconcile->slots);
-    free(reconcile->lanes);
-    free(reconcile->foreign);
-    free(reconcile);
-}
-
-static struct reconcile_account **slot_of(struct reconcile_account **slots, size_t count,
-                                          const char *tag, size_t length)
-{
-    size_t at = (size_t)XXH3_64bits(tag, length) & (count - 1);
-    while (slots[at] != NULL &&
-           (strlen(slots[at]->tag) != length || memcmp(slots[at]->tag, tag, length) != 0))
-        at = (at + 1) & (count - 1);
-    return &slots[at];
-}
-
-static int grow(struct ledger_reconcile *reconcile)
-{
-    size_t count = reconcile->slots_count * 2;
-    struct reconcile_account **slots = calloc(count, sizeof(struct reconcile_account *));
-    if (slots == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < reconcile->slots_count; i++) {
-        struct reconcile_account *account = reconcile->slots[i];
-        if (account != NULL)
-            *slot_of(slots, count, account->tag, strlen(account->tag)) = account;
-    }
-    free(reconcile->slots);
-    reconcile->slots = slots;
-    reconcile->slots_count = count;
-    return 0;
-}
-
-struct reconcile_account *reconcile_account(struct ledger_reconcile *reconcile, const char *tag,
-                                            size_t length)
-{
-    struct reconcile_account **slot =
-        slot_of(reconcile->slots, reconcile->slots_count, tag, length);
-    if (*slot != NULL)
-        return *slot;
-    if (reconcile->count * 2 >= reconcile->slots_count) {
-        if (grow(reconcile) != 0)
-            return NULL;
-        slot = slot_of(reconcile->slots, reconcile->slots_count, tag, length);
-    }
-    size_t shares = reconcile->lanes_count * sizeof(struct reconcile_share);
-    struct reconcile_account *account =
-        calloc(1, sizeof(struct reconcile_account) + shares + length + 1);
-    if (account == NULL)
-        return NULL;
-    account->tag = (char *)account + sizeof(struct reconcile_account) + shares;
-    memcpy(account->tag, tag, length);
-    *slot = account;
-    reconcile->count++;
-    return account;
-}
-
 /* ---- the lanes ---- */
-
-const struct reconcile_lane *reconcile_lane_of(const struct ledger_reconcile *reconcile,
-                                               const char *instance)
-{
-    for (size_t i = 0; i < reconcile->lanes_count; i++)
-        if (strcmp(reconcile->lanes[i].instance, instance) == 0)
-            return &reconcile->lanes[i];
-    return NULL;
-}
 
 static int keep_lane(struct ledger_reconcile *reconcile, const char *state_dir, unsigned number,
                      const char *instance, char *error, size_t error_size)
@@ -185,19 +88,42 @@ void ledger_reconcile_archive(struct ledger_reconcile *reconcile, const char *ar
 
 /* ---- the journals ---- */
 
-/* What has left the journal, and is not in the archive, is in no figure: nothing can be compared. */
+/* What has left the journal, and is neither in the archive nor in a checkpoint, is in no figure: nothing can be
+ * compared. */
 static int refuse_partial(const struct ledger_reconcile *reconcile,
                           const struct reconcile_lane *lane,
                           const struct ledger_verification *found, char *error, size_t error_size)
 {
-    snprintf(
-        error, error_size,
-        "%s/%s begins with segment %" PRIu32 ", and those before have left the journal; %s the "
-        "directory that has %s-%08" PRIu32 ".seg.zst and the earlier ones",
-        lane->state_dir, found->lane, found->first,
-        reconcile->archive != NULL ? "the archive lacks some: bring back" : "name by --archive",
-        lane->instance, found->first - 1);
+    snprintf(error, error_size,
+             "%s/%s begins with segment %" PRIu32
+             ", those before have left the journal, and no checkpoint "
+             "of them can be read; %s the directory that has %s-%08" PRIu32
+             ".seg.zst and the earlier ones",
+             lane->state_dir, found->lane, found->first,
+             reconcile->archive != NULL ? "the archive lacks some: bring back"
+                                        : "name by --archive",
+             lane->instance, found->first - 1);
     return -ENODATA;
+}
+
+/* The journal lacks its first segments. */
+static int take_partial(struct ledger_reconcile *reconcile, const struct reconcile_lane *lane,
+                        const struct ledger_verification *found, char *error, size_t error_size)
+{
+    if (lane->from == 0)
+        return refuse_partial(reconcile, lane, found, error, error_size);
+    if (lane->from < found->first - 1) {
+        snprintf(error, error_size, "%s/%s: segments left the journal meanwhile; ask again",
+                 lane->state_dir, found->lane);
+        return -EAGAIN;
+    }
+    int result = reconcile_end(reconcile, lane);
+    if (result == -EBADMSG)
+        snprintf(error, error_size,
+                 "%s/%s: the checkpoint of segment %" PRIu32
+                 " is not of the journal beside it; take another copy of the state directory",
+                 lane->state_dir, found->lane, lane->from);
+    return result;
 }
 
 /* How many bytes the journal says of responses that have ended, and may not say of others. */
@@ -219,6 +145,7 @@ static int take_record(void *context, const struct ledger_walk_record *shown)
 {
     struct ledger_reconcile *reconcile = context;
     const struct journal_record *record = shown->record;
+    reconcile_take_header(reconcile, shown);
     if (shown->tag == NULL)
         return 0;
     struct reconcile_account *account =
@@ -232,6 +159,7 @@ static int take_record(void *context, const struct ledger_walk_record *shown)
     if (record->type == JOURNAL_RESPONSE) /* it is part of the USAGE record that follows */
         return 0;
     share->sequence = record->sequence;
+    reconcile_take_covered(reconcile, share, shown);
     figures->responses += record->responses_delta;
     if (record->sequence <= share->watermark) {
         figures->posted += record->bytes_delta;
@@ -266,13 +194,18 @@ int ledger_reconcile_journals(struct ledger_reconcile *reconcile,
                                             .context = reconcile,
                                             .archive = reconcile->archive};
         reconcile->lane = i;
-        result = ledger_verify(lane->state_dir, lane->number, &found, said, sizeof(said));
+        result = reconcile_begin(reconcile, lane);
+        if (result != 0)
+            snprintf(said, sizeof(said), "its checkpoint cannot be read: %s",
+                     strerrordesc_np(-result));
+        else
+            result = ledger_verify(lane->state_dir, lane->number, &found, said, sizeof(said));
         lane->is_written = found.is_written;
         if (result != 0)
             snprintf(error, error_size, "%s/%s: %s", lane->state_dir, found.lane,
                      said[0] != '\0' ? said : strerrordesc_np(-result));
         else if (found.first > 1)
-            result = refuse_partial(reconcile, lane, &found, error, error_size);
+            result = take_partial(reconcile, lane, &found, error, error_size);
     }
     return result == -ENOENT ? -EIO : result;
 }
@@ -309,7 +242,7 @@ bool ledger_reconcile_knows(struct ledger_reconcile *reconcile, const char *issu
 {
     char tag[LEDGER_TAG_MAX];
     return names_tag_write(issuer, account, account_length, tag) == 0 &&
-           *slot_of(reconcile->slots, reconcile->slots_count, tag, strlen(tag)) != NULL;
+           reconcile_has(reconcile, tag, strlen(tag));
 }
 
 bool ledger_reconcile_logs_suffice(const struct ledger_reconcile *reconcile)
@@ -337,6 +270,7 @@ static void compare_redis(const struct ledger_reconcile *reconcile,
         if (share->watermark > share->sequence)
             out->differences.lacking += share->watermark - share->sequence;
     }
+    out->differences.left = account->left;
 }
 
 static void compare_logs(const struct reconcile_account *account, struct ledger_reconciled *out)
@@ -382,7 +316,8 @@ int ledger_reconcile_each(struct ledger_reconcile *reconcile, bool with_logs,
             compare_logs(sorted[i], &out);
         out.agrees = differences->used == 0 && differences->months == 0 &&
                      differences->given == 0 && differences->lacking == 0 &&
-                     differences->logged == 0 && differences->damage[0] == '\0';
+                     differences->left == 0 && differences->logged == 0 &&
+                     differences->damage[0] == '\0';
         each(context, &out);
     }
     free(sorted);

@@ -34,7 +34,9 @@ void ledger_reconcile_destroy(struct ledger_reconcile **reconcile);
 #define LEDGER_RECONCILE_LANES_MAX 1000u
 int ledger_reconcile_add(struct ledger_reconcile *reconcile, const char *state_dir, char *error,
                          size_t error_size);
-/* Names the directory in which the segments are that have left these journals; borrowed. NULL: none. */
+/* Names the directory in which the segments are that have left these journals; borrowed. NULL: none. Where it lacks
+ * the first ones, a lane begins at its newest checkpoint, by which each figure is the same to the byte; but the
+ * responses that have left are described nowhere. */
 void ledger_reconcile_archive(struct ledger_reconcile *reconcile, const char *archive);
 
 /* Called now and then while something is read. */
@@ -88,6 +90,9 @@ struct ledger_figures {
 struct ledger_differences {
     int64_t used, months, given;
     uint64_t lacking; /* records that Redis has taken, and these journals do not hold */
+    uint64_t
+        left; /* records that Redis lacks, beside earlier ones that it has, and that have left these
+                         journals: nobody posts them, and how many bytes they hold is known of all that left alone */
     int64_t logged;
     const char *damage; /* what of it in Redis is damaged; "": nothing */
 };

@@ -207,6 +207,7 @@ static int keep_grants(struct ledger_reconcile *reconcile, struct look *look)
         const struct reconcile_lane *lane = reconcile_lane_of(reconcile, field + 2);
         if (lane != NULL) {
             account->figures.given += bytes;
+            account->shares[lane - reconcile->lanes].given = bytes;
         } else if (bytes != 0) {
             account->figures.foreign += bytes;
             result = note_foreign(reconcile, field + 2, 0, bytes);
