@@ -149,11 +149,10 @@ void watch_granted(struct sim *sim, unsigned account, const struct message *mess
     if (node->original != NULL)
         check_copy(node);
     struct sim_account *of = &sim->accounts[account];
-    uint64_t lease = strtoull(arguments[1], NULL, 10);
-    if (node->ledger == NULL || lease < ledger_lease_number(node->ledger))
+    if (node->ledger == NULL || message->sent_us < node->started_us)
         sim->late_granted_us = sim->schedule.now_us;
     if (reply->element[7]->integer != LEDGER_BY_NOTHING && strcmp(arguments[5], "0") != 0)
-        check_reservation(node, account, lease);
+        check_reservation(node, account, strtoull(arguments[1], NULL, 10));
     if (message->sent_us > of->confirmed_us[number])
         of->confirmed_us[number] = message->sent_us;
     for (unsigned i = 0; i < SIM_LINKS; i++) {

@@ -267,6 +267,7 @@ void node_start(struct sim_node *node)
         return;
     node->exists = true;
     node->starts++;
+    node->started_us = sim->schedule.now_us;
     node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = 0;
     memset(node->told_aside, 0, sizeof(node->told_aside));
     node->resynced_us = 0;

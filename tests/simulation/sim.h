@@ -222,7 +222,7 @@ struct sim_node {
     bool has_failed;                          /* the journal of this process */
     uint64_t posted[SIM_ACCOUNTS];            /* bytes that Redis took from it */
     uint64_t reserves[SIM_ACCOUNTS];          /* the start in which it last was granted funds */
-    uint64_t starts;
+    uint64_t starts, started_us;              /* how often it was started, and when last */
     uint64_t lease_first, lease_of; /* the first number of a lease that it had in this start */
 };
 
