@@ -7,8 +7,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "storage/ledger/poster_internal.h"
@@ -16,15 +14,9 @@
 #define RUNS_MS                                                                                    \
     10000 /* a node says something each second; one that was silent for so long does not run */
 
-/* Refuses to serve, for the reason that is formatted, until Redis or its nodes are others. */
-__attribute__((format(printf, 2, 3))) static int refuse(struct poster *poster, const char *format,
-                                                        ...)
+/* Refuses to serve, for the reason in `text`, until Redis or its nodes are others. */
+static int refuse(struct poster *poster, const char *text)
 {
-    char text[LEDGER_TEXT_MAX];
-    va_list values;
-    va_start(values, format);
-    vsnprintf(text, sizeof(text), format, values);
-    va_end(values);
     poster_not_current(poster, text);
     poster_object(poster, LEDGER_REFUSED, text);
     return -EPERM;
@@ -34,32 +26,37 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct poster *poster, c
  * version may still run. */
 static int refuse_older_data(struct poster *poster)
 {
-    return refuse(
-        poster,
-        "Redis at %.160s holds data of an older version (functions %" PRId64
-        ", not %d or newer), which cannot be used; stop all nodes, run redis-cli FLUSHALL "
-        "and redis-cli FUNCTION DELETE tollgate, and start all nodes: they fill it again "
-        "from their journals",
-        poster->ledger->options.redis, poster->library, LEDGER_DATA_FORMAT);
+    char text[LEDGER_TEXT_MAX];
+    snprintf(text, sizeof(text),
+             "Redis at %.160s holds data of an older version (functions %" PRId64
+             ", not %d or newer), which cannot be used; stop all nodes, run redis-cli FLUSHALL and "
+             "redis-cli FUNCTION DELETE tollgate, and start all nodes: they fill it again from "
+             "their journals",
+             poster->ledger->options.redis, poster->library, LEDGER_DATA_FORMAT);
+    return refuse(poster, text);
 }
 
 static int refuse_newer_functions(struct poster *poster)
 {
-    return refuse(poster,
-                  "Redis at %.160s has functions of version %" PRId64
-                  ", which take the calls of that version and of the one before, and this program "
-                  "makes those of version %d; start a newer Tollgate on this node",
-                  poster->ledger->options.redis, poster->library, LEDGER_FUNCTIONS_FORMAT);
+    char text[LEDGER_TEXT_MAX];
+    snprintf(text, sizeof(text),
+             "Redis at %.160s has functions of version %" PRId64
+             ", which take the calls of that version and of the one before, and this program makes "
+             "those of version %d; start a newer Tollgate on this node",
+             poster->ledger->options.redis, poster->library, LEDGER_FUNCTIONS_FORMAT);
+    return refuse(poster, text);
 }
 
 static int refuse_behind(struct poster *poster)
 {
-    return refuse(poster,
-                  "node %s runs with functions of version %" PRId64
-                  " in Redis at %.160s, and version %d, which this program brings, does not take "
-                  "its calls; upgrade that node to a release with version %d first, or stop it",
-                  poster->behind, poster->behind_functions, poster->ledger->options.redis,
-                  LEDGER_FUNCTIONS_FORMAT, LEDGER_FUNCTIONS_FORMAT - 1);
+    char text[LEDGER_TEXT_MAX];
+    snprintf(text, sizeof(text),
+             "node %s runs with functions of version %" PRId64
+             " in Redis at %.160s, and version %d, which this program brings, does not take its "
+             "calls; upgrade that node to a release with version %d first, or stop it",
+             poster->behind, poster->behind_functions, poster->ledger->options.redis,
+             LEDGER_FUNCTIONS_FORMAT, LEDGER_FUNCTIONS_FORMAT - 1);
+    return refuse(poster, text);
 }
 
 /* ---- who else runs there ---- */
