@@ -23,13 +23,13 @@ _Static_assert(PATIENCE_RETRY_MS == WORKER_TICK_MS, "a response that is short wa
 
 /* The connection waits in the worker's list, until what it waits for has come, a tick looks again, or
  * its patience ends. */
-static void park(struct worker *worker, struct connection *connection)
+static void park(struct worker *worker, struct connection *connection, enum wait wait)
 {
     struct exchange *exchange = &connection->exchange;
     if (!admission_is_under_way(connection))
         patience_begin(&exchange->patience, worker->now_ms,
                        worker->node->config->admission_timeout_ms);
-    exchange->waiting = WAIT_GRANT;
+    exchange->waiting = wait;
     exchange->question = exchange->question_round = 0;
     connection_join(worker, connection, LIST_PARKED);
 }
@@ -207,6 +207,7 @@ static enum refusal node_refusal(const struct worker *worker)
     return REFUSAL_NODE_STARTING;
 }
 
+/* NONE without a window: the account is asleep. */
 static enum refusal open_window(struct worker *worker, struct exchange *exchange)
 {
     struct media_file *file = exchange->file;
@@ -229,12 +230,25 @@ static enum refusal open_window(struct worker *worker, struct exchange *exchange
         return REFUSAL_NODE_DRAINING;
     if (status == 0)
         status = grants_open_window(&worker->grants, &key, worker->now_ms, &exchange->window);
+    if (status == -EINPROGRESS)
+        return REFUSAL_NONE;
     if (status == -ENOSPC || status == -EIO)
         return REFUSAL_JOURNAL_UNAVAILABLE;
     if (status != 0)
         return REFUSAL_NODE_BUSY;
     limits_set(exchange);
     return REFUSAL_NONE;
+}
+
+/* Waits until the account is awake, which takes the writer a moment, unless its disk cannot be read. */
+static enum step_outcome await_account(struct worker *worker, struct connection *connection)
+{
+    const struct exchange *exchange = &connection->exchange;
+    if (exchange->waiting != WAIT_ACCOUNT)
+        park(worker, connection, WAIT_ACCOUNT);
+    else if (worker->now_ms >= exchange->patience.until_ms)
+        return refuse(worker, connection, REFUSAL_JOURNAL_UNAVAILABLE);
+    return STEP_WAIT;
 }
 
 static enum step_outcome begin(struct worker *worker, struct connection *connection)
@@ -247,10 +261,13 @@ static enum step_outcome begin(struct worker *worker, struct connection *connect
         refusal = open_window(worker, exchange);
     if (refusal != REFUSAL_NONE)
         return refuse(worker, connection, refusal);
+    if (exchange->window == NULL)
+        return await_account(worker, connection);
+    exchange->waiting = WAIT_NONE;
     const struct demand demand = asker_demand(connection);
     enum decision decision = decision_begin(&worker->grants, &demand, worker->now_ms);
     if (decision == DECISION_ASK)
-        park(worker, connection);
+        park(worker, connection, WAIT_GRANT);
     return carry_out(worker, connection, decision, REFUSAL_NONE);
 }
 
@@ -274,7 +291,7 @@ bool admission_is_covered(const struct worker *worker, const struct exchange *ex
 
 enum step_outcome admission_more(struct worker *worker, struct connection *connection)
 {
-    park(worker, connection);
+    park(worker, connection, WAIT_GRANT);
     const struct demand demand = asker_demand(connection);
     return carry_out(worker, connection, decision_more(&worker->grants, &demand, worker->now_ms),
                      REFUSAL_REDIS_UNAVAILABLE);

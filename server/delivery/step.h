@@ -18,7 +18,7 @@
  *     |            v
  *     |          STANDING   standing.c: of a link whose answer has no bytes (waits for Redis)
  *     |            v
- *     |          ADMIT      admission.c: a grant (waits for Redis, for funds)
+ *     |          ADMIT      admission.c: a grant (waits for its account, for Redis, for funds)
  *     |            v        <--------- a refusal, or another answer without a file
  *     |          ANSWER     answer.c: writes the head, begins the body (never waits)
  *     |            v
@@ -86,6 +86,7 @@ STEPS(X)
     X(OPEN, "its file to be opened")                                                               \
     X(HASH, "the hash of its file")                                                                \
     X(STANDING, "Redis, whether its link was revoked")                                             \
+    X(ACCOUNT, "the journal's records of its account to be counted")                               \
     X(GRANT, "a grant of Redis, or funds")                                                         \
     X(TURN, "its turn to send")                                                                    \
     X(ROOM, "room in its socket")                                                                  \

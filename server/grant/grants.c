@@ -24,6 +24,8 @@ int grants_open_window(struct grants *grants, const struct window_key *key, uint
 {
     struct window_key own = *key;
     struct windows_made made;
+    if (!ledger_account_is_awake(grants->ledger, key->account))
+        return -EINPROGRESS;
     own.owner = grants->number;
     int status = window_open(grants->windows, &own, now_ms, out, &made);
     put_groups(grants, &made);

@@ -83,7 +83,8 @@ static inline bool grants_are_cut_off(const struct grants *grants)
 }
 /*
  * Finds or opens a window, as window_open does, whose errors it returns; *out is a reference for
- * the caller. At the bound it first ends idle windows to make room. `key.owner` is not read.
+ * the caller. At the bound it first ends idle windows to make room. `key.owner` is not read. Also -EINPROGRESS:
+ * the account is asleep, and will wake within a moment (ledger_account_is_awake).
  */
 int grants_open_window(struct grants *grants, const struct window_key *key, uint64_t now_ms,
                        struct window **out);

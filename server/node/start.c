@@ -61,6 +61,12 @@ static void on_recall(void *context, const struct ledger_account *account)
     node_workers_wake(node);
 }
 
+/* The writer has woken accounts for which requests wait. */
+static void on_woken(void *node)
+{
+    node_workers_wake(node);
+}
+
 /* The hasher is done with a file that a request waits for: wakes the workers to look. */
 static void on_hashed(void *node)
 {
@@ -132,6 +138,7 @@ static int open_ledger(struct node_parts *parts, char *error, size_t error_size)
         .locked_context = parts,
         .pushed = on_push,
         .recalled = on_recall,
+        .woken = on_woken,
         .pushed_context = node,
         .balance_low_bytes = config->admin_listen[0] != '\0' ? config->balance_low_bytes : 0,
     };

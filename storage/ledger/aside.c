@@ -91,7 +91,7 @@ int aside_gone(struct poster *poster, struct ledger_account *account)
         "newer file, or stop the node, run `tollgate ledger replay`, and start it again");
 }
 
-bool aside_needs(struct ledger *ledger, uint32_t segment)
+static bool needs(struct ledger *ledger, uint32_t segment)
 {
     struct ledger_account *account = names_recorded(&ledger->names);
     for (; account != NULL; account = names_recorded_next(account)) {
@@ -106,6 +106,14 @@ bool aside_needs(struct ledger *ledger, uint32_t segment)
             return true;
     }
     return false;
+}
+
+bool aside_needs(struct ledger *ledger, uint32_t segment)
+{
+    pthread_mutex_lock(&ledger->names.walk);
+    bool result = needs(ledger, segment);
+    pthread_mutex_unlock(&ledger->names.walk);
+    return result;
 }
 
 bool aside_skips(const struct ledger_account *account)
@@ -137,6 +145,20 @@ void aside_posted(struct poster *poster, struct ledger_account *account)
                account->tag);
 }
 
+bool aside_has_any(struct ledger *ledger)
+{
+    if (atomic_load(&ledger->accounts_aside) > 0 || atomic_load(&ledger->releases))
+        return true;
+    if (!atomic_exchange(&ledger->empties, false))
+        return false;
+    struct ledger_account *account = names_recorded(&ledger->names);
+    while (account != NULL && !aside_skips(account))
+        account = names_recorded_next(account);
+    if (account != NULL)
+        atomic_store(&ledger->empties, true);
+    return account != NULL;
+}
+
 void aside_try_again(struct poster *poster, bool is_new_connection)
 {
     struct ledger *ledger = poster->ledger;
@@ -162,11 +184,16 @@ bool ledger_account_is_set_aside(const struct ledger_account *account)
 static void hear(struct ledger *ledger, const char *tag, size_t length, bool is_emptied)
 {
     struct ledger_account *account = names_find_tag(&ledger->names, tag, length);
+    enum account_aside emptying = ASIDE_EMPTYING;
+    if (is_emptied && (account == NULL || !names_is_awake(account))) {
+        atomic_store(&ledger->distrusts, true);
+        ledger_release(ledger);
+    }
     if (account == NULL)
         return;
-    enum account_aside emptying = ASIDE_EMPTYING;
     if (!is_emptied) {
         atomic_store(&account->aside, ASIDE_EMPTYING);
+        atomic_store(&ledger->empties, true);
     } else if (atomic_load(&account->sequence) == 0) { /* the poster never looks at it */
         (void)atomic_compare_exchange_strong(&account->aside, &emptying, ASIDE_NOT);
     } else {
@@ -218,6 +245,7 @@ void ledger_each_set_aside(struct ledger *ledger, unsigned most,
 {
     if (atomic_load(&ledger->accounts_aside) == 0)
         return;
+    pthread_mutex_lock(&ledger->names.walk);
     struct ledger_account *account = names_recorded(&ledger->names);
     for (; account != NULL && most > 0; account = names_recorded_next(account)) {
         if (!ledger_account_is_set_aside(account))
@@ -225,4 +253,5 @@ void ledger_each_set_aside(struct ledger *ledger, unsigned most,
         each(context, account);
         most--;
     }
+    pthread_mutex_unlock(&ledger->names.walk);
 }

@@ -31,6 +31,9 @@ void aside_posted(struct poster *poster, struct ledger_account *account);
  */
 void aside_try_again(struct poster *poster, bool is_new_connection);
 
+/* Whether there may be any of which nothing is read or posted now. */
+bool aside_has_any(struct ledger *ledger);
+
 /* ---- of any thread ---- */
 
 /* Whether an account that is set aside has records in this segment, or before it, that Redis lacks. */

@@ -99,6 +99,8 @@ uint32_t checkpoint_account_length(const uint8_t prefix[CHECKPOINT_PREFIX]);
  * -EBADMSG or -ENOMEM, and then `out` is clear. */
 int checkpoint_account_decode(const uint8_t *bytes, uint32_t length, struct names *names,
                               struct checkpoint_account *out);
+/* What an encoded account, which checkpoint_account_text knows, has of its records. */
+void checkpoint_account_records(const uint8_t *bytes, struct names_records *out);
 /* The text of an encoded account's name, not terminated; NULL: it is none. */
 const char *checkpoint_account_text(const uint8_t *bytes, uint32_t length, size_t *text_length);
 /* By which accounts are ordered in the file; those that are alike, by their text. */

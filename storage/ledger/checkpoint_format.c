@@ -250,6 +250,17 @@ static void read_text(struct cursor *cursor, size_t length, char *out, size_t mo
     out[length] = '\0';
 }
 
+void checkpoint_account_records(const uint8_t *bytes, struct names_records *out)
+{
+    struct cursor cursor = {.at = bytes + 8, .end = bytes + HEAD_BYTES};
+    out->sequence = number(&cursor, 8);
+    out->bytes = number(&cursor, 8);
+    (void)number(&cursor, 8);
+    out->operation_number = number(&cursor, 8);
+    out->tail_before = number(&cursor, 8);
+    out->tail_segment = number32(&cursor);
+}
+
 static void read_operation(struct cursor *cursor, struct checkpoint_operation *out)
 {
     memset(out, 0, sizeof(*out));

@@ -130,17 +130,24 @@ static int load(struct checkpoint_index *index, size_t number)
     return 0;
 }
 
+/* The account at this place of the loaded block. Its name, or NULL: the block is damaged. */
+static const char *account_at(const struct checkpoint_index *index, size_t at, size_t *text_length,
+                              const uint8_t **bytes, uint32_t *length)
+{
+    *bytes = index->buffer + at;
+    *length = index->length - at < CHECKPOINT_PREFIX ? 0 : checkpoint_account_length(*bytes);
+    if (*length == 0 || *length > index->length - at)
+        return NULL;
+    return checkpoint_account_text(*bytes, *length, text_length);
+}
+
 /* Looks for the account in the loaded block. 1, 0, or -EBADMSG. */
 static int look(const struct checkpoint_index *index, const char *text, size_t text_length,
                 const uint8_t **bytes, uint32_t *length)
 {
     for (size_t at = 0; at < index->length; at += *length) {
         size_t other_length;
-        *bytes = index->buffer + at;
-        *length = index->length - at < CHECKPOINT_PREFIX ? 0 : checkpoint_account_length(*bytes);
-        if (*length == 0 || *length > index->length - at)
-            return -EBADMSG;
-        const char *other = checkpoint_account_text(*bytes, *length, &other_length);
+        const char *other = account_at(index, at, &other_length, bytes, length);
         if (other == NULL)
             return -EBADMSG;
         if (other_length == text_length && memcmp(other, text, text_length) == 0)
@@ -171,4 +178,38 @@ int checkpoint_index_find(struct checkpoint_index *index, const char *text, size
             return result;
     }
     return 0;
+}
+
+int checkpoint_index_next(struct checkpoint_index *index, struct checkpoint_place_of_account *place,
+                          const uint8_t **bytes, uint32_t *length)
+{
+    size_t text_length;
+    if (place->block == index->blocks.count)
+        return 0;
+    int result = index->block == place->block ? 0 : load(index, place->block);
+    if (result != 0)
+        return result;
+    if (account_at(index, place->at, &text_length, bytes, length) == NULL)
+        return -EBADMSG;
+    place->at += *length;
+    if (place->at == index->length) /* which the buffer keeps until the next call */
+        *place = (struct checkpoint_place_of_account){.block = place->block + 1};
+    return 1;
+}
+
+int checkpoint_index_wake(struct checkpoint_index *index, struct ledger_account *account,
+                          bool is_posted)
+{
+    const struct ledger_name *name = &account->name;
+    struct names_records records;
+    const uint8_t *bytes;
+    uint32_t length;
+    if (names_is_awake(account))
+        return 0;
+    int result = checkpoint_index_find(index, name->text, name->length, &bytes, &length);
+    if (result == 1)
+        checkpoint_account_records(bytes, &records);
+    if (result >= 0)
+        (void)names_wake(account, result == 1 ? &records : NULL, is_posted);
+    return result < 0 ? result : 0;
 }

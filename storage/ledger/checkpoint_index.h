@@ -34,6 +34,26 @@ int checkpoint_index_open(struct checkpoint_index *index, const struct checkpoin
  */
 int checkpoint_index_find(struct checkpoint_index *index, const char *text, size_t text_length,
                           const uint8_t **bytes, uint32_t *length);
+/* Where an account stands; zero-initialised: the first one. */
+struct checkpoint_place_of_account {
+    size_t block, at;
+};
+/* Reads the next account, in the file's order. 1 with it, encoded, until the next call; 0: there are no more;
+ * or a negative errno, as checkpoint_index_find. */
+int checkpoint_index_next(struct checkpoint_index *index, struct checkpoint_place_of_account *place,
+                          const uint8_t **bytes, uint32_t *length);
 void checkpoint_index_close(struct checkpoint_index *index);
+/* Looks for an account that is asleep, and wakes it (names_wake). 0, also where it is awake; or a negative errno,
+ * as checkpoint_index_find. */
+int checkpoint_index_wake(struct checkpoint_index *index, struct ledger_account *account,
+                          bool is_posted);
+/*
+ * Finds the newest sound checkpoint of a segment up to `most`, and lays it beneath the journal's names, which
+ * have none yet: its accounts count there, and are asleep. What it has beside them goes to `out`, which the
+ * caller clears; its segment is 0 where there is none. Opens its index, which the caller closes. 0 or a
+ * negative errno. Called by the scan.
+ */
+int checkpoint_load(struct checkpoint *out, struct checkpoint_index *index,
+                    const struct journal *journal, int checkpoints, uint32_t most);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads a whole checkpoint, and begins a journal's names with one. See checkpoint_make.h.
+ * Reads a whole checkpoint, and lays one beneath a journal's names. See
+ * checkpoint_make.h and checkpoint_index.h.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "storage/ledger/checkpoint_make.h"
+#include "storage/ledger/checkpoint_index.h"
 
 int64_t checkpoint_newest(const struct checkpoint_place *place, uint32_t most)
 {
@@ -57,14 +58,28 @@ int checkpoint_read(const struct checkpoint_place *place, uint32_t segment, stru
     return result;
 }
 
-static int restore(void *context, const struct checkpoint_account *from)
+/* Verifies the checkpoint, and has its accounts count among their issuers', asleep. */
+static int count_accounts(const struct checkpoint_place *place, uint32_t segment,
+                          struct names *names, struct checkpoint *out)
 {
-    struct ledger_account *account = names_account(from->name);
-    (void)context;
-    atomic_store(&account->handed, from->bytes);
-    atomic_store(&account->operations, from->operation_number);
-    names_note_all(account, from->tail_segment, from->tail_before, from->sequence, from->bytes);
-    return 0;
+    struct checkpoint_reader reader;
+    const uint8_t *bytes;
+    uint32_t length;
+    size_t text_length;
+    memset(out, 0, sizeof(*out));
+    int result = checkpoint_open(&reader, place->disk, place->checkpoints, segment);
+    if (result == 0 && memcmp(reader.head.instance, place->instance, JOURNAL_ID_BYTES) != 0)
+        result = -EBADMSG;
+    while (result == 0 && (result = checkpoint_next(&reader, &bytes, &length)) == 1) {
+        const char *text = checkpoint_account_text(bytes, length, &text_length);
+        result = text == NULL ? -EBADMSG : names_place(names, text, text_length);
+        if (result == -EINVAL)
+            result = -EBADMSG;
+    }
+    if (result == 0)
+        result = checkpoint_end(&reader, out);
+    checkpoint_reader_close(&reader);
+    return result;
 }
 
 /* Whether the segment behind what the checkpoint covers goes on from there: another journal may have been
@@ -90,8 +105,8 @@ static int goes_on(const struct journal *journal, const struct checkpoint_head *
     return result;
 }
 
-int checkpoint_load(struct checkpoint *out, const struct journal *journal, int checkpoints,
-                    uint32_t most)
+int checkpoint_load(struct checkpoint *out, struct checkpoint_index *index,
+                    const struct journal *journal, int checkpoints, uint32_t most)
 {
     const struct checkpoint_place place = {.disk = journal->disk,
                                            .journal = journal->directory,
@@ -102,13 +117,18 @@ int checkpoint_load(struct checkpoint *out, const struct journal *journal, int c
         int64_t segment = checkpoint_newest(&place, most);
         if (segment <= 0)
             return (int)segment;
-        /* Its hash is verified before any of its accounts counts. */
-        int result = checkpoint_read(&place, (uint32_t)segment, journal->names, NULL, NULL, out);
+        int result = count_accounts(&place, (uint32_t)segment, journal->names, out);
         if (result == 0)
             result = goes_on(journal, &out->head);
-        checkpoint_clear(out);
         if (result == 0)
-            return checkpoint_read(&place, (uint32_t)segment, journal->names, restore, NULL, out);
+            result = checkpoint_index_open(index, &place, (uint32_t)segment);
+        if (result == 0) {
+            journal->names->base = (uint32_t)segment;
+            return 0;
+        }
+        checkpoint_index_close(index);
+        checkpoint_clear(out);
+        names_displace(journal->names);
         /* -ENOENT: the segment behind it has left the journal, since later ones were made. */
         if (result != -EBADMSG && result != -EIO && result != -ENOENT)
             return result;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making checkpoints, and beginning with one. The thread of checkpoints.c makes them; the scan loads
- * the newest at start. All of it may be interrupted anywhere: a file without its head is not a checkpoint,
+ * Making checkpoints, and beginning with one. The thread of checkpoints.c makes them; the scan begins
+ * behind the newest. All of it may be interrupted anywhere: a file without its head is not a checkpoint,
  * and the one before stays until the next is verified.
  */
 #ifndef TOLLGATE_LEDGER_CHECKPOINT_MAKE_H
@@ -36,13 +36,5 @@ int checkpoint_read(const struct checkpoint_place *place, uint32_t segment, stru
  */
 int checkpoint_make(const struct checkpoint_place *place, uint32_t base, uint32_t segment,
                     const _Atomic bool *stop, char *error, size_t error_size);
-
-/*
- * Loads the accounts of the newest sound checkpoint of a segment up to `most` into the journal's names,
- * which have none yet, and what else it has into `out`, which the caller clears; its segment is 0 where
- * there is none. 0 or a negative errno. Called by the scan.
- */
-int checkpoint_load(struct checkpoint *out, const struct journal *journal, int checkpoints,
-                    uint32_t most);
 
 #endif

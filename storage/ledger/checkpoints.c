@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/ledger/checkpoint_make.h"
+#include "storage/ledger/checkpoint_index.h"
 #include "storage/ledger/segment.h"
 
 #define RECORDS_DUE   (UINT64_C(1) << 20) /* where the options say nothing: 256 MiB of the journal */
@@ -27,7 +27,8 @@ struct checkpoints {
     struct checkpoint_place place; /* of the lane */
     const _Atomic bool *stop;      /* borrows */
     _Atomic uint32_t segment;      /* of the newest that was verified; 0: none */
-    uint32_t before;   /* of the one before it, if that is sound; 0: it is not, or there is none */
+    _Atomic uint32_t
+        before;        /* of the one before it, if that is sound; 0: it is not, or there is none */
     bool knows_before; /* whether it was looked for */
     uint64_t body_bytes; /* its length */
     uint64_t made_ms;    /* monotonic; when it was made, or this process began */
@@ -40,6 +41,11 @@ struct checkpoints {
 struct verifying {
     struct ledger *ledger; /* borrows */
     uint32_t segment;
+    /* The checkpoint before: what it has of accounts that are asleep stands still. */
+    struct checkpoint_index before;
+    struct checkpoint_place_of_account at; /* behind `met` */
+    const uint8_t *met;                    /* the account that comes next there; NULL: none */
+    uint32_t met_length;
     uint64_t entries, bytes, responses;
     char *error;
     size_t error_size;
@@ -56,18 +62,64 @@ static int refuse(struct verifying *verifying, const struct checkpoint_account *
     return -EBADMSG;
 }
 
-/* Compares an account with what the ledger counted, where it still knows what that was then. */
+static int lacks(struct verifying *verifying, const char *text, size_t length)
+{
+    snprintf(verifying->error, verifying->error_size,
+             "the checkpoint of segment %" PRIu32
+             " lacks account %.*s, which the one before it has",
+             verifying->segment, (int)length, text);
+    return -EBADMSG;
+}
+
+/* Moves on in the checkpoint before. 0 or a negative errno. */
+static int meet_next(struct verifying *verifying)
+{
+    int result = checkpoint_index_next(&verifying->before, &verifying->at, &verifying->met,
+                                       &verifying->met_length);
+    if (result != 1)
+        verifying->met = NULL;
+    return result < 0 ? result : 0;
+}
+
+/* What the checkpoint before has of the account: nothing, where it does not have it. 0; -EBADMSG, with a sentence:
+ * the new one lacks an account that stands there before this one; or another negative errno. */
+static int look_before(struct verifying *verifying, const struct checkpoint_account *account,
+                       struct names_records *out)
+{
+    const struct ledger_name *name = account->name;
+    size_t length;
+    *out = (struct names_records){0};
+    const char *text =
+        verifying->met == NULL
+            ? NULL
+            : checkpoint_account_text(verifying->met, verifying->met_length, &length);
+    if (text == NULL)
+        return 0;
+    uint64_t hash = checkpoint_hash(text, length), own = checkpoint_hash(name->text, name->length);
+    bool is_same = length == name->length && memcmp(text, name->text, length) == 0;
+    if (!is_same && hash < own)
+        return lacks(verifying, text, length);
+    if (!is_same)
+        return 0;
+    checkpoint_account_records(verifying->met, out);
+    return meet_next(verifying);
+}
+
+/* Compares an account with what the ledger counted, where it still knows what that was then; one that is asleep
+ * with the checkpoint before. */
 static int verify_count(struct verifying *verifying, const struct checkpoint_account *account)
 {
-    struct ledger_name *name;
-    uint64_t sequence, bytes;
-    int result = names_get(&verifying->ledger->names, JOURNAL_ACCOUNT, account->name->text,
-                           account->name->length, &name);
+    struct names_records before;
+    int result = look_before(verifying, account, &before);
     if (result != 0)
         return result;
-    struct ledger_account *live = names_account(name);
-    bool knows = names_noted(live, verifying->segment, &sequence, &bytes);
-    names_drop(name);
+    uint64_t sequence = before.sequence, bytes = before.bytes;
+    struct ledger_account *live =
+        names_find(&verifying->ledger->names, account->name->text, account->name->length);
+    bool is_awake = live != NULL && names_is_awake(live);
+    bool knows = !is_awake || names_noted(live, verifying->segment, &sequence, &bytes);
+    if (live != NULL)
+        names_drop(&live->name);
     if (knows && account->sequence != sequence)
         return refuse(verifying, account, "records", account->sequence, sequence);
     if (knows && account->bytes != bytes)
@@ -95,10 +147,23 @@ static int verify_account(void *context, const struct checkpoint_account *accoun
     return verify_count(verifying, account);
 }
 
+/* Opens the checkpoint before, if there is one. 0 or a negative errno. */
+static int begin_before(struct verifying *verifying, const struct checkpoint_place *place)
+{
+    uint32_t segment = checkpoints_segment(verifying->ledger);
+    if (segment == 0)
+        return 0;
+    int result = checkpoint_index_open(&verifying->before, place, segment);
+    return result == 0 ? meet_next(verifying) : result == -EBADMSG ? -EIO : result;
+}
+
 int checkpoint_verify(struct ledger *ledger, uint32_t segment, char *error, size_t error_size)
 {
-    struct verifying verifying = {
-        .ledger = ledger, .segment = segment, .error = error, .error_size = error_size};
+    struct verifying verifying = {.ledger = ledger,
+                                  .segment = segment,
+                                  .before.fd = -1,
+                                  .error = error,
+                                  .error_size = error_size};
     const struct checkpoint_place *place = &ledger->checkpoints->place;
     struct checkpoint whole;
     struct names names;
@@ -106,7 +171,14 @@ int checkpoint_verify(struct ledger *ledger, uint32_t segment, char *error, size
     int result = names_init(&names, NAMES_HINT, NAMES_HINT);
     if (result != 0)
         return result;
-    result = checkpoint_read(place, segment, &names, verify_account, &verifying, &whole);
+    memset(&whole, 0, sizeof(whole));
+    result = begin_before(&verifying, place);
+    if (result == 0)
+        result = checkpoint_read(place, segment, &names, verify_account, &verifying, &whole);
+    checkpoint_index_close(&verifying.before);
+    if (result == 0 && verifying.met != NULL)
+        result = refuse(&verifying, NULL, "accounts", whole.head.accounts,
+                        whole.head.accounts + 1); /* or more */
     if (result == 0 && verifying.entries != whole.head.entries)
         result = refuse(&verifying, NULL, "records", verifying.entries, whole.head.entries);
     if (result == 0 && verifying.bytes != whole.head.bytes)
@@ -326,6 +398,11 @@ uint32_t checkpoints_spare(struct ledger *ledger)
     checkpoint_clear(&found);
     checkpoints->knows_before = true;
     return checkpoints->before;
+}
+
+uint32_t checkpoints_covered(const struct ledger *ledger)
+{
+    return ledger->checkpoints != NULL ? atomic_load(&ledger->checkpoints->before) : 0;
 }
 
 /* ---- beginning and end ---- */

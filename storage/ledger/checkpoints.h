@@ -22,6 +22,8 @@ uint32_t checkpoints_segment(const struct ledger *ledger);
 /* The last segment that the two newest checkpoints cover, both of them verified; 0: there are not two. For
  * retention.c, on the thread that makes checkpoints: once in a process it reads a checkpoint. */
 uint32_t checkpoints_spare(struct ledger *ledger);
+/* The same, where that is known by now. Any thread. */
+uint32_t checkpoints_covered(const struct ledger *ledger);
 
 /*
  * Of the poster: keeps the file of a checkpoint of which some parts and not all may come to be in Redis, as

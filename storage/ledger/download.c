@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
-#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/wake.h"
 
 static void join_open(struct ledger *ledger, struct ledger_download *download)
 {
@@ -69,6 +69,8 @@ void download_count_from(struct ledger *ledger, uint64_t found)
 int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
                          struct ledger_file *file, struct ledger_download **out)
 {
+    if (account_wake(ledger, account) != 0)
+        return -EIO;
     struct ledger_download *download = calloc(1, sizeof(*download));
     if (download == NULL)
         return -ENOSPC;

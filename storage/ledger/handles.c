@@ -9,6 +9,19 @@
 #include "server/base/check.h"
 #include "storage/ledger/ledger_internal.h"
 
+/* Has the writer wake the account. */
+static void wake_soon(struct ledger *ledger, struct ledger_account *account)
+{
+    if (names_is_awake(account) || atomic_exchange(&account->wakes, true))
+        return;
+    names_hold(&account->name);
+    struct ledger_account *top = atomic_load(&ledger->waking);
+    do
+        account->wakes_next = top;
+    while (!atomic_compare_exchange_weak(&ledger->waking, &top, account));
+    writer_wake(ledger);
+}
+
 int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
                        size_t account_length, struct ledger_account **out)
 {
@@ -22,9 +35,19 @@ int ledger_account_get(struct ledger *ledger, const char *issuer, const char *ac
     memcpy(text + issuer_length + 1, account, account_length);
     int result =
         names_get(&ledger->names, JOURNAL_ACCOUNT, text, issuer_length + 1 + account_length, &name);
-    if (result == 0)
-        *out = names_account(name);
-    return result;
+    if (result != 0)
+        return result;
+    *out = names_account(name);
+    wake_soon(ledger, *out); /* it is about to be needed */
+    return 0;
+}
+
+bool ledger_account_is_awake(struct ledger *ledger, struct ledger_account *account)
+{
+    if (names_is_awake(account))
+        return true;
+    wake_soon(ledger, account);
+    return false;
 }
 
 void ledger_account_hold(struct ledger_account *account)

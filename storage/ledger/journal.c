@@ -228,6 +228,7 @@ int journal_append_usage(struct journal *journal, struct ledger_account *account
 {
     if (journal->failed)
         return -EIO;
+    check(names_is_awake(account)); /* or its sequence would begin at 1 again */
     struct ledger_name *file_name = file == NULL ? NULL : &file->name;
     int result = take_room(journal, &account->name, file_name, record, own, extra);
     if (result == 0)

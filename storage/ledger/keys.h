@@ -11,6 +11,12 @@
 #include "storage/ledger/names.h"
 #include "storage/ledger/redis_table.h"
 
+/* A mark of Redis, which is another one once the keys of an account were deleted; see poster_proof.c. */
+#define LEDGER_EMPTIED_KEY   "tg:emptied"
+#define LEDGER_EMPTIED_FIELD "mark"
+/* Writes by how much it is raised: by chance, so that no Redis has the mark of another one. */
+void ledger_emptied_step(char out[24]);
+
 /* All keys of an account share its hash tag, so one function call may touch them on a cluster. */
 static inline void ledger_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
                               const char *what)

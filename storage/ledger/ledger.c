@@ -23,6 +23,7 @@
 #include "storage/ledger/retention.h"
 #include "storage/ledger/segment.h"
 #include "storage/ledger/upkeep.h"
+#include "storage/ledger/wake.h"
 #include "storage/ledger/where.h"
 
 /* ---- where Redis is ---- */
@@ -292,10 +293,12 @@ static int open_all(struct opening *opening)
         atomic_store(&ledger->lease_least, ledger->journal.found_lease);
         for (int thread = 0; thread < LEDGER_THREADS; thread++)
             ledger_turn(ledger, (enum ledger_thread)thread);
-        result = writer_start(ledger);
+        result = upkeep_start(ledger); /* before anybody wakes an account */
     }
     if (result == 0)
-        result = upkeep_start(ledger);
+        result = wakes_create(ledger);
+    if (result == 0)
+        result = writer_start(ledger);
     if (result == 0)
         result = birth_create(&ledger->birth, ledger, opening->owner == NULL);
     if (result == 0)
@@ -319,6 +322,7 @@ static void ledger_free(struct ledger *ledger)
     notices_destroy(&ledger->notices);
     birth_destroy(&ledger->birth);
     where_destroy(&ledger->where);
+    wakes_destroy(ledger);
     journal_close(&ledger->journal);
     if (ledger->archived != NULL)
         archive_disk_close(ledger->archived);
@@ -402,8 +406,8 @@ static int open_with(struct opening *opening, struct ledger **out,
     }
     if (error_size > 0 && error[0] == '\0')
         refuse(opening, result, "the ledger cannot start: %s", strerrordesc_np(-result));
-    upkeep_stop(ledger);
     writer_stop(ledger);
+    upkeep_stop(ledger);
     ledger_free(ledger);
     return result;
 }
@@ -426,6 +430,7 @@ static int open_drain(const struct ledger *owner, unsigned lane, struct ledger *
     struct ledger_options options = owner->options;
     options.locked = NULL;
     options.pushed = NULL;
+    options.woken = NULL;
     struct ledger_outside outside = owner->outside;
     if (owner->archived != NULL) /* of the owner's own lane */
         outside.disk = owner->archived->base;

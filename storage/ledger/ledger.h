@@ -75,6 +75,8 @@ struct ledger_options {
     size_t issuers_count;
     uint32_t lease_ms;          /* of the node's name in Redis */
     uint32_t data_lost_wait_ms; /* how long other nodes are waited for where Redis lost its data */
+    uint32_t
+        quiet_ms; /* an account that nobody holds leaves memory after so long; 0: after an hour */
     /*
      * Called from the ledger's threads and from threads that call the ledger; `text` is one line
      * without a newline. Events of one kind pass the same pointer as `kind`, so that the callee can
@@ -97,7 +99,9 @@ struct ledger_options {
     void (*pushed)(void *context, const struct ledger_account *account);
     /* Likewise: another node needs what this one holds of the account and does not use. */
     void (*recalled)(void *context, const struct ledger_account *account);
-    void *pushed_context;       /* of both */
+    /* Called from the writer's thread: accounts are awake that were asleep (ledger_account_is_awake). */
+    void (*woken)(void *context);
+    void *pushed_context;       /* of the three */
     uint64_t balance_low_bytes; /* a prepaid balance that falls below makes a notice; 0: none */
 };
 
@@ -181,7 +185,8 @@ struct ledger_download;
 /*
  * Reserves room for the closing record and the names that it needs. 0, -ENOSPC (the journal is
  * full, or no memory: answer 503), -EMFILE (downloads_max), -EIO (the journal failed). Holds its
- * own references to both names. Any thread.
+ * own references to both names. Any thread; for an account that is asleep it waits for the disk, so a worker
+ * asks ledger_account_is_awake before.
  */
 int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
                          struct ledger_file *file, struct ledger_download **out);

@@ -5,6 +5,7 @@
  *
  *   locks, in the order in which they nest; none but change_lock is held over disk or network:
  *     change_lock -> any of the others
+ *     that of wake.c, which is held over the disk, too -> names.lock
  *     writer.lock, ledger.lock, open_lock, journal.lock, names.lock, and those of where.c and
  *     notices.c -> (nothing)
  */
@@ -36,6 +37,7 @@ struct drains;
 struct push;
 struct retention;
 struct upkeep;
+struct wakes;
 struct notices;
 struct where;
 
@@ -103,7 +105,7 @@ struct writer {
     pthread_cond_t wake, done;
     uint64_t asked, taken, served; /* tickets for a mark: last given, last looked at, last served */
     struct money *money;           /* to do; newest first */
-    bool stop;
+    bool wakes, stop;              /* wakes: accounts are to be woken */
     /* Of the writer thread only. */
     struct ledger_download *deferred;               /* without room for its closing; still QUEUED */
     struct ledger_download *waiting, *waiting_last; /* to be marked, the one due first at first */
@@ -129,6 +131,7 @@ struct ledger {
     struct upkeep *upkeep;           /* owns */
     struct archive_disk *archived;   /* owns; NULL: the archive is not read */
     struct holdings *holdings;       /* owns; NULL: what is held is freed by expiry alone */
+    struct wakes *wakes;             /* owns */
     struct names names;
     struct journal journal;
     struct writer writer;
@@ -138,7 +141,8 @@ struct ledger {
     struct notices *notices;     /* owns */
     pthread_mutex_t change_lock; /* one ledger_account_change at a time */
 
-    _Atomic(struct ledger_account *) asked; /* stack of accounts whose posts somebody waits for */
+    _Atomic(struct ledger_account *) asked;  /* stack of accounts whose posts somebody waits for */
+    _Atomic(struct ledger_account *) waking; /* stack of those that are to be woken */
     _Atomic(struct ledger_download *) dirty;
     _Atomic uint64_t download_last; /* number given last */
     _Atomic uint32_t downloads;
@@ -173,7 +177,10 @@ struct ledger {
     _Atomic uint64_t responses_undescribed;
     _Atomic uint32_t accounts_aside; /* moved by the poster */
     _Atomic bool redis_up;
-    _Atomic bool releases;      /* those that are set aside are to be tried again */
+    _Atomic bool releases; /* those that are set aside are to be tried again */
+    _Atomic bool empties;  /* the keys of an account that is awake may be being deleted */
+    _Atomic bool
+        distrusts; /* those of one that is asleep were: nothing is proven (poster_proof.c) */
     _Atomic bool unsettled;     /* see ledger_is_settled */
     _Atomic bool birth_doubted; /* what Redis answers may be what one that lost its data says */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
@@ -233,6 +240,8 @@ uint64_t writer_queue_mark(struct ledger *ledger);
 bool writer_is_marked(struct ledger *ledger, uint64_t ticket);
 /* Both, waiting in between. 0 or -ETIMEDOUT. */
 int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
+/* Has the writer take its next turn now. Any thread. */
+void writer_wake(struct ledger *ledger);
 /*
  * Puts a download on the stack `dirty`; the caller has just set QUEUED, which was not set before.
  */

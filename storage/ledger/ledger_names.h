@@ -37,6 +37,12 @@ struct ledger_file;
 int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
                        size_t account_length, struct ledger_account **out);
 void ledger_account_hold(struct ledger_account *account);
+/*
+ * Whether what the journal holds of the account has been counted: until then there is no ledger_account_handed,
+ * and nothing may be asked or begun for it. If not, the writer is asked to count it, which takes a read of
+ * the disk, and options.woken is called then. Any thread.
+ */
+bool ledger_account_is_awake(struct ledger *ledger, struct ledger_account *account);
 void ledger_account_drop(struct ledger_account **account);
 const char *ledger_account_issuer(const struct ledger_account *account);
 const char *ledger_account_name(const struct ledger_account *account);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Interned names: the hash table, the reference counts, the percent-encoded tag, the places of
- * accounts. Workers, the writer, the poster, the push thread and admin calls use it. Nothing here
- * blocks on disk or network, and nothing allocates under the lock.
+ * Interned names: the hash table, the reference counts, the percent-encoded tag. Workers, the writer, the
+ * poster, the push thread and admin calls use it. Nothing here blocks on disk or network, and nothing
+ * allocates under the lock.
  */
-#include "storage/ledger/names.h"
+#include "storage/ledger/names_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,6 +27,7 @@ int names_init(struct names *names, uint32_t accounts_max, uint32_t files_hint)
     names->buckets_count = count;
     names->accounts_max = names->others_max = accounts_max;
     pthread_mutex_init(&names->lock, NULL);
+    pthread_mutex_init(&names->walk, NULL);
     return 0;
 }
 
@@ -37,7 +38,7 @@ struct ledger_account *names_account(struct ledger_name *name)
 }
 
 /* `kind` is name->kind; callers that know it pass it. */
-static void name_free(struct ledger_name *name, enum journal_kind kind)
+void names_free_one(struct ledger_name *name, enum journal_kind kind)
 {
     if (kind == JOURNAL_ACCOUNT)
         free(names_account(name));
@@ -52,7 +53,7 @@ void names_free(struct names *names)
     for (size_t i = 0; i < names->buckets_count; i++) {
         for (struct ledger_name *name = names->buckets[i]; name != NULL;) {
             struct ledger_name *next = name->next;
-            name_free(name, name->kind);
+            names_free_one(name, name->kind);
             name = next;
         }
     }
@@ -66,6 +67,7 @@ void names_free(struct names *names)
     free(names->buckets);
     names->buckets = NULL;
     pthread_mutex_destroy(&names->lock);
+    pthread_mutex_destroy(&names->walk);
 }
 
 static uint64_t hash_of(const struct names *names, const char *text, size_t length)
@@ -129,8 +131,7 @@ int names_tag_write(const char *issuer, const char *account, size_t account_leng
     return 0;
 }
 
-/* The length of the issuer in "issuer/account"; 0 where the text is not such a name. */
-static size_t account_split(const char *text, size_t length)
+size_t names_split(const char *text, size_t length)
 {
     const char *slash = memchr(text, '/', length);
     size_t issuer = slash == NULL ? 0 : (size_t)(slash - text);
@@ -155,8 +156,7 @@ static struct names_issuer *issuer_find(struct names *names, const char *id, siz
     return issuer;
 }
 
-/* Finds the issuer, or makes it. NULL without memory. */
-static struct names_issuer *issuer_of(struct names *names, const char *id, size_t length)
+struct names_issuer *names_issuer_of(struct names *names, const char *id, size_t length)
 {
     struct names_issuer *made = NULL;
     pthread_mutex_lock(&names->lock);
@@ -182,7 +182,7 @@ static struct names_issuer *issuer_of(struct names *names, const char *id, size_
 int names_bound_issuer(struct names *names, const char *id, uint32_t accounts_max)
 {
     names->others_max = 0;
-    struct names_issuer *issuer = issuer_of(names, id, strlen(id));
+    struct names_issuer *issuer = names_issuer_of(names, id, strlen(id));
     if (issuer == NULL)
         return -ENOMEM;
     issuer->accounts_max = accounts_max;
@@ -193,11 +193,11 @@ int names_bound_issuer(struct names *names, const char *id, uint32_t accounts_ma
 
 static struct ledger_name *account_new(struct names *names, const char *text, size_t length)
 {
-    size_t issuer = account_split(text, length);
+    size_t issuer = names_split(text, length);
     struct ledger_account *account = calloc(1, sizeof(*account) + length + 1);
     if (account == NULL)
         return NULL;
-    account->issuer = issuer_of(names, text, issuer);
+    account->issuer = names_issuer_of(names, text, issuer);
     if (account->issuer == NULL) {
         free(account);
         return NULL;
@@ -237,7 +237,7 @@ static bool name_valid(enum journal_kind kind, const char *text, size_t length)
 {
     if (length == 0 || memchr(text, '\0', length) != NULL)
         return false;
-    return kind == JOURNAL_ACCOUNT ? account_split(text, length) > 0 : length <= LEDGER_FILE_MAX;
+    return kind == JOURNAL_ACCOUNT ? names_split(text, length) > 0 : length <= LEDGER_FILE_MAX;
 }
 
 /* The caller has the lock. Takes a reference; NULL where the bucket has no such name. */
@@ -271,12 +271,14 @@ int names_get(struct names *names, enum journal_kind kind, const char *text, siz
     pthread_mutex_lock(&names->lock);
     name = name_find(bucket, kind, text, length); /* another thread may have come first */
     if (name == NULL) {
+        if (kind == JOURNAL_ACCOUNT)
+            atomic_init(&names_account(made)->is_awake, names->base == 0);
         made->next = *bucket;
         *bucket = name = made;
     }
     pthread_mutex_unlock(&names->lock);
     if (name != made)
-        name_free(made, kind);
+        names_free_one(made, kind);
     *out = name;
     return 0;
 }
@@ -307,8 +309,11 @@ struct ledger_account *names_find_tag(struct names *names, const char *tag, size
 {
     char text[LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX];
     size_t length = percent_decode(tag, tag_length, text, sizeof(text));
-    if (length == 0)
-        return NULL;
+    return length == 0 ? NULL : names_find(names, text, length);
+}
+
+struct ledger_account *names_find(struct names *names, const char *text, size_t length)
+{
     struct ledger_name **bucket = bucket_of(names, text, length);
     pthread_mutex_lock(&names->lock);
     struct ledger_name *name = name_find(bucket, JOURNAL_ACCOUNT, text, length);
@@ -322,13 +327,12 @@ void names_hold(struct ledger_name *name)
     check(before > 0);
 }
 
-static void name_leave(struct names *names, struct ledger_name *name)
+void names_take_out(struct names *names, struct ledger_name *name)
 {
     struct ledger_name **at = bucket_of(names, name->text, name->length);
     while (*at != name)
         at = &(*at)->next;
     *at = name->next;
-    check(name->kind != JOURNAL_ACCOUNT || !names_account(name)->placed);
 }
 
 void names_drop(struct ledger_name *name)
@@ -347,154 +351,10 @@ void names_drop(struct ledger_name *name)
     check(references > 0);
     bool last = references == 1 &&
                 !(name->kind == JOURNAL_ACCOUNT && atomic_load(&names_account(name)->sequence) > 0);
+    check(!last || name->kind != JOURNAL_ACCOUNT || !names_account(name)->placed);
     if (last)
-        name_leave(names, name);
+        names_take_out(names, name);
     pthread_mutex_unlock(&names->lock);
     if (last)
-        name_free(name, name->kind);
-}
-
-/* ---- places ---- */
-
-static void place_take(struct names *names, struct ledger_account *account)
-{
-    struct names_issuer *issuer = account->issuer;
-    account->placed = true;
-    names->accounts++;
-    if (issuer->accounts++ < issuer->accounts_max)
-        names->counted++;
-}
-
-static void place_give(struct names *names, struct ledger_account *account)
-{
-    struct names_issuer *issuer = account->issuer;
-    account->placed = false;
-    names->accounts--;
-    if (--issuer->accounts < issuer->accounts_max)
-        names->counted--;
-}
-
-int names_take_place(struct ledger_account *account)
-{
-    struct names *names = account->name.names;
-    int result = 0;
-    pthread_mutex_lock(&names->lock);
-    if (!account->placed) {
-        result = names->counted >= names->accounts_max                        ? -EUSERS
-                 : account->issuer->accounts >= account->issuer->accounts_max ? -EDQUOT
-                                                                              : 0;
-        if (result == 0)
-            place_take(names, account);
-    }
-    pthread_mutex_unlock(&names->lock);
-    return result;
-}
-
-void names_give_place_back(struct ledger_account *account)
-{
-    struct names *names = account->name.names;
-    pthread_mutex_lock(&names->lock);
-    if (account->placed && account->tail_segment == 0)
-        place_give(names, account);
-    pthread_mutex_unlock(&names->lock);
-}
-
-static bool is_near(uint32_t accounts, uint32_t accounts_max)
-{
-    return accounts_max > 0 && (uint64_t)accounts * 10 >= (uint64_t)accounts_max * 9;
-}
-
-bool names_warning(struct names *names, struct names_warning *out)
-{
-    struct names_issuer *near = NULL;
-    pthread_mutex_lock(&names->lock);
-    bool of_node = !names->warned && is_near(names->counted, names->accounts_max);
-    for (size_t i = 0; !of_node && near == NULL && i < NAMES_ISSUER_BUCKETS; i++) {
-        near = names->issuers[i];
-        while (near != NULL && (near->warned || !is_near(near->accounts, near->accounts_max)))
-            near = near->next;
-    }
-    if (of_node) {
-        names->warned = true;
-        *out =
-            (struct names_warning){.accounts = names->counted, .accounts_max = names->accounts_max};
-    } else if (near != NULL) {
-        near->warned = true;
-        *out =
-            (struct names_warning){.accounts = near->accounts, .accounts_max = near->accounts_max};
-        memcpy(out->issuer, near->id, sizeof(out->issuer));
-    }
-    pthread_mutex_unlock(&names->lock);
-    return of_node || near != NULL;
-}
-
-/* ---- accounts with records ---- */
-
-/* Appends, so that a thread that walks the list meets each account once. */
-static void record_first(struct names *names, struct ledger_account *account)
-{
-    if (names->recorded_last == NULL)
-        atomic_store_explicit(&names->recorded_first, account, memory_order_release);
-    else
-        atomic_store_explicit(&names->recorded_last->recorded_next, account, memory_order_release);
-    names->recorded_last = account;
-}
-
-/* Notes records up to `sequence`, of which the first one in the segment follows `before`. */
-static void note(struct ledger_account *account, uint32_t segment, uint64_t before,
-                 uint64_t sequence, uint64_t bytes)
-{
-    struct names *names = account->name.names;
-    bool is_first = atomic_load_explicit(&account->sequence, memory_order_relaxed) == 0;
-    uint64_t sum = atomic_load_explicit(&account->bytes, memory_order_relaxed);
-    if (account->tail_segment != segment) {
-        pthread_mutex_lock(&names->lock);
-        account->tail_segment = segment;
-        account->tail_before = before;
-        account->tail_bytes_before = sum;
-        if (!account->placed)
-            place_take(names, account);
-        pthread_mutex_unlock(&names->lock);
-    }
-    atomic_store_explicit(&account->bytes, sum + bytes, memory_order_relaxed);
-    atomic_store_explicit(&account->sequence, sequence, memory_order_release);
-    if (is_first)
-        record_first(names, account);
-}
-
-void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence, uint64_t bytes)
-{
-    note(account, segment, sequence - 1, sequence, bytes);
-}
-
-void names_note_all(struct ledger_account *account, uint32_t tail_segment, uint64_t tail_before,
-                    uint64_t sequence, uint64_t bytes)
-{
-    note(account, tail_segment, tail_before, sequence, bytes);
-}
-
-bool names_noted(struct ledger_account *account, uint32_t segment, uint64_t *sequence,
-                 uint64_t *bytes)
-{
-    struct names *names = account->name.names;
-    pthread_mutex_lock(&names->lock);
-    uint32_t tail = account->tail_segment;
-    *sequence = account->tail_before;
-    *bytes = account->tail_bytes_before;
-    pthread_mutex_unlock(&names->lock);
-    if (tail <= segment) { /* it has no later record, so both stand still */
-        *sequence = atomic_load_explicit(&account->sequence, memory_order_acquire);
-        *bytes = atomic_load_explicit(&account->bytes, memory_order_relaxed);
-    }
-    return tail <= segment + 1;
-}
-
-struct ledger_account *names_recorded(struct names *names)
-{
-    return atomic_load_explicit(&names->recorded_first, memory_order_acquire);
-}
-
-struct ledger_account *names_recorded_next(struct ledger_account *account)
-{
-    return atomic_load_explicit(&account->recorded_next, memory_order_acquire);
+        names_free_one(name, name->kind);
 }

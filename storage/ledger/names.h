@@ -56,13 +56,20 @@ struct ledger_account {
     char tag[LEDGER_TAG_MAX];
     const char *account;       /* within name.text */
     _Atomic uint64_t sequence; /* of its last record in the journal; set by the writer */
-    /*
-     * The next account with records, in the order of their first records; set once, by the writer.
-     */
+    /* The next account with records, and the one before; under names->lock, but for reading forwards. */
     _Atomic(struct ledger_account *) recorded_next;
+    struct ledger_account *recorded_previous;
     /* The highest number of its operations in the journal, or given to this node. */
     _Atomic uint64_t operations;
     bool placed; /* counted among its issuer's accounts; under names->lock */
+    /*
+     * Whether its records up to here were counted: `sequence`, `operations`, `bytes` and `handed` mean
+     * nothing until then. An account of a table with a checkpoint beneath is asleep until names_wake.
+     */
+    _Atomic bool is_awake;
+    /* Somebody waits for that; the setter of `wakes` puts it on the stack ledger->waking. */
+    _Atomic bool wakes;
+    struct ledger_account *wakes_next;
     /* The segment of the last record, and the sequence and the bytes before that segment; under
      * names->lock. */
     uint32_t tail_segment;
@@ -72,6 +79,10 @@ struct ledger_account {
      * that it may have been sent. */
     _Atomic uint64_t watermark;
     uint64_t sent;
+    uint64_t resync; /* of the poster: the last resync that asked for the watermark */
+    /* Of the poster (poster_quiet.c): since when it has been quiet, and its sequence by then. */
+    uint64_t quiet_ms, quiet_sequence;
+    bool was_swept; /* a sweep has woken it, and it may leave at once */
     /* Of the poster (pending.h): posts that wait, the last of which takes more records unless it is
      * `run` no longer; when they are due; where the first of their records stands. */
     struct post *posts, *posts_last, *run;
@@ -114,15 +125,25 @@ struct names {
     size_t buckets_count;
     /* Random for each table, so that nobody can choose names that share a bucket. */
     unsigned char secret[XXH3_SECRET_SIZE_MIN];
-    /* The list of accounts with records, which is read without the lock: they are freed only with
-     * the table. */
+    /*
+     * The list of accounts with records. One leaves it by the poster alone, which so reads it without a lock;
+     * whoever else reads it has `walk` meanwhile.
+     */
     _Atomic(struct ledger_account *) recorded_first;
-    struct ledger_account *recorded_last;               /* of the writer */
+    struct ledger_account *recorded_last;               /* under `lock` */
+    pthread_mutex_t walk;                               /* `lock` nests in it */
+    _Atomic uint64_t left;                              /* how many have left */
     struct names_issuer *issuers[NAMES_ISSUER_BUCKETS]; /* own */
     uint32_t accounts_max, others_max; /* others_max: of an issuer without a bound of its own */
     uint32_t accounts;                 /* that have a place */
     uint32_t counted; /* those within their issuers' bounds; accounts_max bounds them */
     bool warned;
+    /*
+     * The last segment of the checkpoint beneath, which has the accounts that are not here: none of them
+     * has a record behind that segment. 0: there is none, and all accounts with records are here. Under
+     * `lock`; moved by the poster.
+     */
+    uint32_t base;
 };
 
 /* 0, -ENOMEM, or -EIO (no random numbers). `accounts_max` bounds new accounts alone. */
@@ -139,9 +160,16 @@ int names_bound_issuer(struct names *names, const char *issuer, uint32_t account
  * (not a name). */
 int names_get(struct names *names, enum journal_kind kind, const char *text, size_t length,
               struct ledger_name **out);
+/* Finds an account by its name, as the journal has it; NULL where the table has none. Takes a reference. */
+struct ledger_account *names_find(struct names *names, const char *text, size_t length);
 /* Finds an account by its tag; NULL where the table has none. Takes a reference. */
 struct ledger_account *names_find_tag(struct names *names, const char *tag, size_t length);
 void names_hold(struct ledger_name *name);
+/* Of the poster: the same for an account of the list, to which nobody may have a reference. */
+static inline void names_hold_recorded(struct ledger_account *account)
+{
+    atomic_fetch_add_explicit(&account->name.references, 1, memory_order_relaxed);
+}
 /* Gives a reference back. The last one frees the name, unless it is an account that has records. */
 void names_drop(struct ledger_name *name);
 /* The account behind a name, which must be one of kind JOURNAL_ACCOUNT (asserted). */
@@ -153,17 +181,42 @@ struct ledger_account *names_account(struct ledger_name *name);
  */
 void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence,
                 uint64_t bytes);
-/* Of an account without records: notes those up to the end of a segment, as a checkpoint has them. */
-void names_note_all(struct ledger_account *account, uint32_t tail_segment, uint64_t tail_before,
-                    uint64_t sequence, uint64_t bytes);
+/* What a checkpoint has of an account's records up to its end. */
+struct names_records {
+    uint64_t sequence, bytes, operation_number, tail_before;
+    uint32_t tail_segment;
+};
+/*
+ * Wakes an account, once the checkpoint beneath was looked at: notes what it has of the account's records, NULL
+ * where it has none. `is_posted`: Redis has all of them, as far as anybody knows. False, and nothing
+ * is changed: it is awake. Any thread.
+ */
+bool names_wake(struct ledger_account *account, const struct names_records *records,
+                bool is_posted);
+static inline bool names_is_awake(const struct ledger_account *account)
+{
+    return atomic_load_explicit(&account->is_awake, memory_order_acquire);
+}
+/* Has an account of the checkpoint beneath count among its issuer's, asleep. 0, -EINVAL (not an account's
+ * name) or -ENOMEM. */
+int names_place(struct names *names, const char *text, size_t length);
+/* Undoes all calls of names_place; no account may have come since. */
+void names_displace(struct names *names);
 /* What the account's records up to the end of this segment come to, which the writer has left: their
  * last sequence and their bytes. False where the account has records in a segment behind the next one,
  * too, so that nobody knows any more. Any thread. */
 bool names_noted(struct ledger_account *account, uint32_t segment, uint64_t *sequence,
                  uint64_t *bytes);
 
-/* Walks the accounts that have records, without a lock and without a copy: accounts that are added
- * meanwhile come at the end. NULL: no more. */
+/*
+ * Takes an account out of the table that has records, all of which are in Redis and in the segments up to
+ * `covered`, and to which nobody has a reference; and frees it. It counts on among its issuer's, and comes
+ * back asleep. False: it is not so, or somebody walks the accounts. The poster alone calls it.
+ */
+bool names_leave(struct ledger_account *account, uint32_t covered);
+
+/* Walks the accounts that have records, without a copy: accounts that are added meanwhile come at the end. NULL:
+ * no more. Other threads than the poster have names->walk meanwhile. */
 struct ledger_account *names_recorded(struct names *names);
 struct ledger_account *names_recorded_next(struct ledger_account *account);
 

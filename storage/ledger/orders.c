@@ -19,6 +19,7 @@
 #include "storage/ledger/keys.h"
 #include "storage/ledger/post.h"
 #include "storage/ledger/redis.h"
+#include "storage/ledger/wake.h"
 
 #define CHANGE_WAIT_MS 3000
 #define REPLAY_WAIT_MS 3000 /* for the journal's replay to a Redis that changed */
@@ -332,6 +333,10 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
         result = account_get(ledger, request->issuer, request->account, &account);
     if (result != 0)
         return result == -ENOMEM ? -EAGAIN : result;
+    if (account_wake(ledger, account) != 0) {
+        ledger_account_drop(&account);
+        return -EAGAIN;
+    }
     if (request->operation == LEDGER_REVOKE_LINK || request->operation == LEDGER_REVOKE_BEFORE) {
         memset(view, 0, sizeof(*view));
         result = revoke_links(ledger, account, request);

@@ -67,6 +67,7 @@ static int connect_again(struct poster *poster)
     if (generation != poster->generation)
         poster_not_current(poster, "Redis has changed; the journal is being replayed to it");
     poster->generation = generation;
+    poster->proof.has_made = false;
     poster_enter(poster, POSTER_CONNECTING, NULL);
     if (poster->redis->open(poster->redis->self) == 0)
         return 0;
@@ -89,6 +90,11 @@ static int follow_lease(struct poster *poster)
         return result;
     switch (poster->purpose) {
     case LEASE_TO_BEGIN:
+        if (poster_needs_proof(poster) && poster->proof.found_mark == 0 &&
+            !poster->proof.has_made) {
+            poster->proof.has_made = true;
+            return poster_ask_lease(poster, LEASE_TO_BEGIN);
+        }
         poster->redis->introduced(poster->redis->self);
         aside_try_again(poster, true);
         return poster_resync(poster);
@@ -99,6 +105,12 @@ static int follow_lease(struct poster *poster)
     case LEASE_TO_POST:
         return poster_post_on(poster);
     case LEASE_TO_REST:
+        /* The keys of an account were deleted: nothing is proven any more. */
+        if (poster_needs_proof(poster) && poster->proof.found_mark != poster->proof.resync_mark) {
+            poster_forget_posts(poster);
+            return poster_resync(poster);
+        }
+        poster_tell_proof(poster);
         break;
     }
     poster_enter(poster, POSTER_RESTING, NULL);
@@ -130,14 +142,17 @@ static int rest(struct poster *poster)
         aside_try_again(poster, false);
         return poster_resync(poster);
     }
+    if (poster_sweep_comes_first(poster))
+        return poster_sweep(poster);
     if (poster_fill_waits(poster))
         return poster_fill(poster);
     uint64_t due_ms = poster->pending.due_ms;
     if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records) ||
         due_ms <= ledger_monotonic_ms(ledger) || poster_is_asked(poster))
         return poster_turn(poster);
-    uint64_t renewed_ms = renewal_ms(poster);
+    uint64_t renewed_ms = renewal_ms(poster), quiet_ms = poster_quiet(poster);
     poster->next_ms = due_ms < renewed_ms ? due_ms : renewed_ms;
+    poster->next_ms = quiet_ms < poster->next_ms ? quiet_ms : poster->next_ms;
     return WAITS;
 }
 
@@ -160,6 +175,8 @@ static int go_on(struct poster *poster)
         return poster_resync_on(poster);
     case POSTER_RESTING:
         return rest(poster);
+    case POSTER_SWEEPING:
+        return poster_sweep_on(poster);
     case POSTER_FILLING:
         return poster_fill_on(poster);
     case POSTER_POSTING:

@@ -27,9 +27,9 @@
 
 struct fill {
     uint64_t hash;
-    struct ledger_account *account;
-    uint32_t segment; /* of the checkpoint to be posted */
-    bool moved;       /* another checkpoint of it was begun: it stands in the list once more */
+    struct ledger_account *account; /* a reference */
+    uint32_t segment;               /* of the checkpoint to be posted */
+    bool moved; /* another checkpoint of it was begun: it stands in the list once more */
 };
 
 /* A part under way. */
@@ -82,6 +82,7 @@ static int note(struct fills *fills, struct ledger_account *account, uint32_t se
         fills->list = list;
         fills->room = room;
     }
+    names_hold_recorded(account);
     fills->list[fills->count++] =
         (struct fill){.hash = checkpoint_hash(account->name.text, account->name.length),
                       .account = account,
@@ -95,8 +96,15 @@ int poster_fill_note(struct poster *poster, struct ledger_account *account)
     return fills == NULL ? -ENOMEM : note(fills, account, poster->checkpoint);
 }
 
+size_t poster_fill_count(const struct poster *poster)
+{
+    return poster->fills != NULL ? poster->fills->count : 0;
+}
+
 static void publish(struct poster *poster, uint64_t left)
 {
+    if (poster_sweep_waits(poster)) /* that says how far all of them are */
+        return;
     atomic_store_explicit(&poster->ledger->accounts_filling, left, memory_order_relaxed);
 }
 
@@ -110,6 +118,10 @@ void poster_fill_forget(struct poster *poster)
     checkpoint_account_clear(&fills->account);
     checkpoint_index_close(&fills->index);
     names_free(&fills->names);
+    for (size_t i = 0; i < fills->count; i++) {
+        names_drop(&fills->list[i].account->name);
+        (void)poster_let_go(poster, fills->list[i].account);
+    }
     free(fills->list);
     free(fills);
 }
@@ -339,7 +351,7 @@ static void say(struct poster *poster)
     struct ledger *ledger = poster->ledger;
     uint64_t now_ms = ledger_monotonic_ms(ledger);
     publish(poster, fills->count - fills->done);
-    if (fills->count < SAY_LEAST || now_ms < fills->say_ms)
+    if (fills->count < SAY_LEAST || poster_sweep_waits(poster) || now_ms < fills->say_ms)
         return;
     char text[LEDGER_TEXT_MAX];
     snprintf(text, sizeof(text),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The poster's parts among themselves, and its tests; nobody else includes this. poster.c has the
- * steps, poster_connect.c what a new connection asks, poster_resync.c the watermarks and the cursor,
+ * steps, poster_connect.c what a new connection asks, poster_proof.c what Redis says it has,
+ * poster_resync.c the watermarks and the cursor, poster_sweep.c those of accounts that are asleep,
  * poster_tell.c what a killed process held,
  * poster_fill.c the checkpoints of accounts of which Redis has nothing,
  * poster_post.c the batches, and poster_state.c what the rest of the ledger sees. One thread calls
@@ -13,6 +14,7 @@
  *     |                                                   |                lease was lost and taken
  *     |                                                   '--- due, inside the three states behind it
  *     '------- lost, refused, or damaged: from any state          RESTING --> ENDING --> ENDED
+ *                                                                 RESTING <--> SWEEPING
  *
  * A state sends its commands together and stays until all of them are answered: `take` gets each
  * reply as it comes, and poster_step goes on from the state after the last one.
@@ -39,6 +41,7 @@ enum poster_state {
     POSTER_LOADING,    /* the function library was sent */
     POSTER_LEASING,    /* the lease was asked for; `purpose` says what follows */
     POSTER_RESYNCING,  /* a page of watermarks was asked for */
+    POSTER_SWEEPING,   /* likewise, of accounts that the checkpoint has */
     POSTER_RESTING,    /* nothing is due before next_ms, unless there are new records or notices */
     POSTER_FILLING,    /* parts of checkpoints were sent; more follow before all are answered */
     POSTER_POSTING,    /* a pipeline of the batch was sent */
@@ -53,6 +56,15 @@ enum lease_purpose {
     LEASE_TO_RESYNC, /* it was due within the watermarks or the batch: a copy of this directory may */
     LEASE_TO_FILL,   /* have held it if it was lost meanwhile, so the poster reconnects */
     LEASE_TO_POST,
+};
+
+/* What Redis says it has of the journal (poster_proof.c), in records, and the marks under which it does. */
+struct poster_proof {
+    bool has_asked, has_made;           /* for a mark; one was made behind this connection */
+    uint64_t found_mark, found;         /* as last answered; 0: none */
+    uint64_t resync_mark, resync_found; /* the same at the begin of the last resync */
+    uint64_t
+        mark; /* under which all accounts were asked for, or proven; 0: they are being asked for */
 };
 
 struct poster;
@@ -95,19 +107,24 @@ struct poster {
     /* Where Redis and the journal stand. */
     struct journal_reader reader;
     struct ledger_account *page[POSTER_PIPELINE], *next_account;
-    size_t page_count;
+    size_t page_count, held_count; /* held_count: of a sweep's page, with a reference each */
     uint32_t missing;      /* the first segment with something that Redis lacks, as far as known */
     uint32_t safe_segment; /* Redis confirmed all records before this segment */
     uint32_t checkpoint;   /* the segment of the one that this resync may post; 0: none */
     uint32_t unreadable;   /* that of one that could not be read; 0: none */
     struct fills *fills;   /* owns; NULL: no account is to be filled */
-    bool lost;             /* a watermark went back in this resync */
-    bool placed;           /* the cursor stands in a segment */
-    bool current;          /* Redis has all records up to `target` */
-    bool turn_due;         /* a turn follows a resync, also where nothing is new */
-    uint64_t target;       /* records of the journal at the last resync */
+    struct sweep *sweep;   /* owns; NULL: none waits */
+    struct poster_proof proof;
+    uint64_t resync;           /* how many there were */
+    bool lost;                 /* a watermark went back in this resync */
+    bool placed;               /* the cursor stands in a segment */
+    bool current;              /* Redis has all records up to `target` */
+    bool turn_due;             /* a turn follows a resync, also where nothing is new */
+    uint64_t target;           /* records of the journal at the last resync */
     int told[POSTER_PIPELINE]; /* places in ledger->holdings, of TELLING */
 
+    struct ledger_account *quiet_next; /* at which poster_quiet.c looks next; NULL: at the first */
+    uint64_t quiet_ms;                 /* when it does */
     struct pending pending;
     struct post_batch batch;
     size_t batch_first, batch_sent; /* its posts from the one to the other are under way */
@@ -123,8 +140,6 @@ int poster_send(struct poster *poster, int count, const char *const words[]);
  * it could not be sent. */
 void poster_answered(void *context, const redisReply *reply);
 int poster_unsent(struct poster *poster);
-/* Asks for the lease. 0 or -EAGAIN. */
-int poster_ask_lease(struct poster *poster, enum lease_purpose purpose);
 /* Notes that Redis refused a command. -EAGAIN. */
 int poster_refused(struct poster *poster, const char *command, const redisReply *reply);
 /*
@@ -182,6 +197,55 @@ int poster_asked(struct poster *poster);   /* of ASKING */
 int poster_resync(struct poster *poster);
 int poster_resync_on(struct poster *poster); /* of RESYNCING */
 
+/* ---- poster_watermark.c ---- */
+
+/* Takes an account's watermark. 0, -EAGAIN or -EPERM. */
+int poster_take_watermark(struct poster *poster, struct ledger_account *account,
+                          const redisReply *reply);
+/* Lowers poster->missing to the segment where replay must begin for this account: where Redis has nothing of
+ * it, its checkpoint is posted first. Where that has left the journal, the account is set aside. 0; -ENOMEM; or
+ * -EAGAIN: too many are set aside. */
+int poster_needs_from(struct poster *poster, struct ledger_account *account);
+
+/* ---- poster_lease.c ---- */
+
+/* Asks for the lease. 0 or -EAGAIN. */
+int poster_ask_lease(struct poster *poster, enum lease_purpose purpose);
+
+/* ---- poster_proof.c ---- */
+
+/* Whether there is a checkpoint, so that this process or the next one does not load all accounts. */
+bool poster_needs_proof(const struct poster *poster);
+/* Asks for the mark, and then for the count, with the lease. 0 or -EAGAIN. */
+int poster_ask_proof(struct poster *poster);
+void poster_take_proof(struct poster *poster, bool is_mark, const redisReply *reply);
+/* Tells Redis how many records it has, where that is known: just behind a renewal of the lease. */
+void poster_tell_proof(struct poster *poster);
+
+/* ---- poster_sweep.c ---- */
+
+/* Begins a sweep behind a resync, unless Redis proves that it has all records of the accounts that are asleep.
+ * 0 or -ENOMEM. */
+int poster_sweep_begin(struct poster *poster);
+static inline bool poster_sweep_waits(const struct poster *poster)
+{
+    return poster->sweep != NULL;
+}
+/* Whether it goes on before the accounts that were noted are filled. */
+bool poster_sweep_comes_first(const struct poster *poster);
+/* Asks for the next page. */
+int poster_sweep(struct poster *poster);
+int poster_sweep_on(struct poster *poster); /* of SWEEPING */
+void poster_sweep_forget(struct poster *poster);
+
+/* ---- poster_quiet.c ---- */
+
+/* Lets accounts leave memory that are quiet. Returns when it wants to be called again, of RESTING. */
+uint64_t poster_quiet(struct poster *poster);
+/* Lets an account leave that a sweep has woken and that Redis has. The poster has no reference to it, and does
+ * not read it behind that. False: it stays. */
+bool poster_let_go(struct poster *poster, struct ledger_account *account);
+
 /* ---- poster_tell.c ---- */
 
 /* Tells the next ones, once the journal is posted. */
@@ -196,6 +260,7 @@ static inline bool poster_fill_waits(const struct poster *poster)
 {
     return poster->fills != NULL;
 }
+size_t poster_fill_count(const struct poster *poster);
 /* Begins to post the checkpoints of those that were noted. */
 int poster_fill(struct poster *poster);
 int poster_fill_on(struct poster *poster); /* of FILLING, also while parts are under way */

@@ -14,7 +14,9 @@
 static int take_entry(struct poster *poster, const struct journal_entry *entry)
 {
     struct ledger_account *account = entry->account;
-    if (account == NULL || aside_skips(account) || entry->record.sequence <= account->watermark)
+    /* Of an account that is asleep Redis has all records. */
+    if (account == NULL || !names_is_awake(account) || aside_skips(account) ||
+        entry->record.sequence <= account->watermark)
         return 0;
     /* Where none of its posts waits, it is the next one that Redis lacks, unless that has left the journal. */
     if (!account->waits && entry->record.sequence != account->watermark + 1 &&
@@ -63,6 +65,7 @@ void poster_forget_posts(struct poster *poster)
     post_batch_clear(&poster->batch);
     pending_clear(&poster->pending);
     poster_fill_forget(poster);
+    poster_sweep_forget(poster);
 }
 
 static int tell_unread(struct poster *poster, int result)

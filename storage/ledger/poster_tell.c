@@ -4,8 +4,10 @@
  * told that nothing of it is held any more, before the node is ready. poster.c calls it.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "storage/ledger/poster_internal.h"
+#include "storage/ledger/wake.h"
 
 #define TELL_VALIDITY_MS 1000 /* of a ceiling with nothing above what is posted */
 #define TELL_COUNT       1    /* a worker's first question has a higher one */
@@ -30,6 +32,11 @@ static int tell(struct poster *poster, const struct holding *holding)
     if (result != 0)
         return result == -EINVAL ? 0 : result; /* not a name: the table was damaged */
     struct ledger_account *account = names_account(name);
+    if (account_wake(ledger, account) != 0) {
+        snprintf(poster->error, sizeof(poster->error), "the checkpoint cannot be read");
+        names_drop(name);
+        return -EAGAIN;
+    }
     if (!holding->of_link) { /* all that the journal holds is posted by now */
         told.is_new = false;
         told.ceiling = told.least = atomic_load(&account->handed);

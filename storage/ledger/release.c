@@ -15,6 +15,7 @@
 #include "storage/ledger/inspect.h"
 #include "storage/ledger/keys.h"
 #include "storage/ledger/post.h"
+#include "storage/ledger/wake.h"
 
 #define RELEASE_WAIT_MS 5000
 #define RELEASE_POLL_MS 10
@@ -133,6 +134,16 @@ static int delete_keys(struct redis *redis, const struct account_keys *keys, con
     return result == 0 ? command(redis, 2, words) : result;
 }
 
+/* No node believes any more that Redis has all of its records, before the first key is deleted and behind the
+ * last one: a node that asks in between would see both. */
+static int mark(struct redis *redis)
+{
+    char step[24];
+    const char *const words[] = {"HINCRBY", LEDGER_EMPTIED_KEY, LEDGER_EMPTIED_FIELD, step};
+    ledger_emptied_step(step);
+    return command(redis, 4, words);
+}
+
 static int empty(struct ledger *ledger, struct redis *redis, const struct ledger_account *account)
 {
     struct account_keys keys = {0};
@@ -142,12 +153,16 @@ static int empty(struct ledger *ledger, struct redis *redis, const struct ledger
     if (result == 0)
         pause_ms(HEARD_WAIT_MS);
     if (result == 0)
+        result = mark(redis);
+    if (result == 0)
         result = close_account(redis, key);
     if (result == 0)
         result = account_keys_read(redis, account, &keys);
     if (result == 0)
         result = delete_keys(redis, &keys, key);
     account_keys_free(&keys);
+    if (result == 0)
+        result = mark(redis);
     /* Also where it failed: the nodes look, and set the account aside again. */
     int told = tell_nodes(ledger, redis, account, ASIDE_EMPTIED_WORD);
     return result != 0 ? result : told;
@@ -220,6 +235,10 @@ int ledger_account_release(struct ledger *ledger, const char *issuer, const char
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
+    if (account_wake(ledger, account) != 0) {
+        ledger_account_drop(&account);
+        return -EAGAIN;
+    }
     out->was_aside =
         ledger_account_is_set_aside(account) || look_at_others(ledger, account, false).is_aside;
     result = ledger_state(ledger) == LEDGER_CATCHING_UP

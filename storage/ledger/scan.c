@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "storage/ledger/checkpoint_make.h"
+#include "storage/ledger/checkpoint_index.h"
 #include "storage/ledger/journal.h"
 #include "storage/ledger/walk_internal.h"
 
@@ -21,6 +21,7 @@ struct scan {
     struct journal *journal;
     const struct journal_pass *pass;
     const struct checkpoint *from;     /* the begin; NULL: the first segment */
+    struct checkpoint_index index;     /* of that, where its accounts are asleep */
     struct ledger_verification *watch; /* of the pass */
     struct journal_reader reader;
     struct sums sums;
@@ -84,12 +85,15 @@ static bool is_partial(const struct scan *scan)
     return scan->first > 1 && scan->from == NULL;
 }
 
-/* Notes the record in the names. 0, or -EBADMSG: its account's sequence has a hole. */
+/* Notes the record in the names. 0; -EBADMSG: the sequence has a hole; or another negative errno. */
 static int note(struct scan *scan, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
     struct ledger_account *account = entry->account;
+    int result = checkpoint_index_wake(&scan->index, account, false);
     uint64_t before = atomic_load(&account->sequence);
+    if (result != 0)
+        return result == -EBADMSG ? -EIO : result;
     if (record->sequence != before + 1 && !(before == 0 && is_partial(scan)))
         return -EBADMSG;
     atomic_fetch_add(&account->handed, record->bytes_delta);
@@ -394,8 +398,7 @@ static int find_last(struct scan *scan, uint32_t *last)
         scan->error[0] = '\0'; /* its writer may have made the header since */
         result = remove_unused(scan, *last);
     }
-    if (result == 1)
-        (*last)--;
+    *last -= result == 1 ? 1 : 0;
     return result < 0 ? result : 0;
 }
 
@@ -426,11 +429,11 @@ static int read_all(struct scan *scan)
         scan->watch->first = scan->first;
     }
     if (scan->pass->checkpoints >= 0)
-        result = checkpoint_load(&found, scan->journal, scan->pass->checkpoints, last - 1);
+        result =
+            checkpoint_load(&found, &scan->index, scan->journal, scan->pass->checkpoints, last - 1);
     if (result == -EPROTONOSUPPORT)
         (void)refuse_newer(scan, "the newest checkpoint");
-    if (found.head.segment > 0)
-        scan->from = &found;
+    scan->from = found.head.segment > 0 ? &found : NULL;
     if (result == 0 && scan->watch == NULL && is_partial(scan))
         result = refuse_without(scan);
     if (result == 0)
@@ -479,6 +482,7 @@ int journal_scan(struct journal *journal, const struct journal_pass *pass, char 
                         .from = pass->from,
                         .watch = pass->watch,
                         .first = 1,
+                        .index.fd = -1,
                         .error = error,
                         .error_size = error_size};
     error[0] = '\0';
@@ -489,6 +493,7 @@ int journal_scan(struct journal *journal, const struct journal_pass *pass, char 
         result = read_segments(&scan, pass->to, false);
     if (result == 0 && pass->to > 0)
         result = note_end(&scan, pass->end);
+    checkpoint_index_close(&scan.index);
     reader_free(&scan.reader);
     sums_free(&scan.sums);
     return result;

@@ -45,11 +45,15 @@ static void fill(void *context, struct ledger *ledger)
     out->unposted = out->records - out->posted;
     if (out->unposted == 0)
         out->unposted_since_ms = 0;
+    pthread_mutex_lock(&ledger->names.lock);
+    out->accounts = ledger->names.accounts;
+    pthread_mutex_unlock(&ledger->names.lock);
+    pthread_mutex_lock(&ledger->names.walk);
     for (struct ledger_account *account = names_recorded(&ledger->names); account != NULL;
          account = names_recorded_next(account)) {
-        out->accounts++;
         out->accounts_unposted += !ledger_account_is_posted(account);
     }
+    pthread_mutex_unlock(&ledger->names.walk);
 }
 
 size_t ledger_status(struct ledger *ledger, struct ledger_lane_status out[LEDGER_STATUS_MAX])

@@ -11,6 +11,7 @@
 
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/segment.h"
+#include "storage/ledger/wake.h"
 
 #define ALLOCATE_RETRY_MS 500
 #define TURN_MS           50 /* so that a download is marked soon after its last response has ended */
@@ -190,8 +191,12 @@ uint64_t writer_step(struct ledger *ledger)
     struct money *money = writer->money;
     uint64_t ticket = writer->taken = writer->asked;
     writer->money = NULL;
+    writer->wakes = false;
     pthread_mutex_unlock(&writer->lock);
+    bool all_awake = wakes_step(ledger);
     one_turn(ledger, money, ticket);
+    if (!all_awake)
+        writer_wake(ledger);
     return next_turn_ms(ledger);
 }
 
@@ -206,7 +211,8 @@ static void *writer_main(void *argument)
         ledger_turn(ledger, LEDGER_WRITER);
         pthread_mutex_lock(&writer->lock);
         /* A ticket whose marks found no room is tried again after the pause, not at once. */
-        if (!writer->stop && writer->money == NULL && writer->asked == writer->taken)
+        if (!writer->stop && !writer->wakes && writer->money == NULL &&
+            writer->asked == writer->taken)
             pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
         stop = writer->stop; /* before the step, so that one follows it */
         pthread_mutex_unlock(&writer->lock);
@@ -259,6 +265,15 @@ static void queue_money_locked(struct writer *writer, struct money *money)
     money->next = writer->money;
     writer->money = money;
     pthread_cond_signal(&writer->wake);
+}
+
+void writer_wake(struct ledger *ledger)
+{
+    struct writer *writer = &ledger->writer;
+    pthread_mutex_lock(&writer->lock);
+    writer->wakes = true;
+    pthread_cond_signal(&writer->wake);
+    pthread_mutex_unlock(&writer->lock);
 }
 
 void writer_queue_money(struct ledger *ledger, struct money *money)

@@ -10,6 +10,7 @@
 
 #include "server/base/check.h"
 #include "storage/ledger/post.h"
+#include "storage/ledger/wake.h"
 #include "tests/simulation/shop.h"
 
 #define WAIT_US (3 * SIM_SECOND) /* CHANGE_WAIT_MS */
@@ -421,7 +422,11 @@ void order_begin(struct sim *sim, struct order *order, unsigned number)
         .poll = {.fire = poll, .object = attempt, .generation = generation + 1},
     };
     check(ledger_account_get(node->ledger, SIM_ISSUER, name, strlen(name), &attempt->account) == 0);
-    attempt->records = atomic_load(&attempt->account->sequence);
     order->attempts++;
+    if (account_wake(node->ledger, attempt->account) != 0) {
+        attempt_end(attempt, false, "its account cannot be read");
+        return;
+    }
+    attempt->records = atomic_load(&attempt->account->sequence);
     timer_set(&sim->schedule, &attempt->poll, sim->schedule.now_us + POLL_US);
 }

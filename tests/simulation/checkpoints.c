@@ -8,8 +8,9 @@
 
 #include "server/base/check.h"
 #include "storage/ledger/archive.h"
+#include "storage/ledger/checkpoint_index.h"
 #include "storage/ledger/checkpoints.h"
-#include "tests/simulation/sim.h"
+#include "tests/simulation/asleep.h"
 
 /* Reads the whole journal into `names`, as a start without a checkpoint does. False where a part of it has left, and
  * there is no archive; a copy has not that of its original. */
@@ -36,31 +37,62 @@ static bool read_journal(struct sim_node *node, struct names *names, struct jour
     return is_whole;
 }
 
-static void compare(struct sim_node *node, const struct ledger_account *account,
-                    const struct ledger_account *whole)
+bool node_records(const struct sim_node *node, const char *text, struct names_records *out)
 {
-    if (whole == NULL || account->sequence != whole->sequence || account->bytes != whole->bytes ||
-        account->operations != whole->operations || account->tail_segment != whole->tail_segment ||
-        account->tail_before != whole->tail_before || account->handed != whole->handed)
+    struct ledger *ledger = node->ledger;
+    struct ledger_account *account = names_find(&ledger->names, text, strlen(text));
+    const struct checkpoint_place place = {.disk = ledger->outside.disk,
+                                           .journal = ledger->journal.directory,
+                                           .checkpoints = ledger->lane.checkpoints,
+                                           .instance = ledger->journal.instance};
+    struct checkpoint_index index;
+    const uint8_t *bytes;
+    uint32_t length;
+    bool is_awake = account != NULL && names_is_awake(account);
+    *out = (struct names_records){0};
+    if (is_awake)
+        *out = (struct names_records){atomic_load(&account->sequence), atomic_load(&account->bytes),
+                                      atomic_load(&account->operations), account->tail_before,
+                                      account->tail_segment};
+    ledger_account_drop(&account);
+    if (is_awake || ledger->names.base == 0)
+        return true;
+    int result = checkpoint_index_open(&index, &place, checkpoints_segment(ledger));
+    if (result == 0)
+        result = checkpoint_index_find(&index, text, strlen(text), &bytes, &length);
+    if (result == 1)
+        checkpoint_account_records(bytes, out);
+    checkpoint_index_close(&index);
+    return result >= 0;
+}
+
+static void compare(struct sim_node *node, const struct ledger_account *whole)
+{
+    struct names_records own;
+    bool is_read = node_records(node, whole->name.text, &own);
+    struct ledger_account *account =
+        names_find(&node->ledger->names, whole->name.text, whole->name.length);
+    bool is_awake = account != NULL && names_is_awake(account);
+    if (!is_read || own.sequence != whole->sequence || own.bytes != whole->bytes ||
+        own.operation_number != whole->operations || own.tail_segment != whole->tail_segment ||
+        own.tail_before != whole->tail_before ||
+        (is_awake ? account->handed != whole->handed
+                  : own.tail_segment > node->ledger->journal.from_checkpoint))
         sim_break(node->sim, SIM_PROMISE_begins,
                   "%s begins with other figures of %s than its journal has", node->name,
-                  account->tag);
+                  whole->tag);
+    ledger_account_drop(&account);
 }
 
 static void compare_all(struct sim_node *node, struct names *names, const struct journal *journal)
 {
     struct ledger *ledger = node->ledger;
-    unsigned count = 0;
-    for (struct ledger_account *one = names_recorded(&ledger->names); one != NULL;
-         one = names_recorded_next(one)) {
-        struct ledger_account *whole = names_find_tag(names, one->tag, strlen(one->tag));
-        compare(node, one, whole);
-        ledger_account_drop(&whole);
-        count++;
-    }
+    uint32_t count = ledger->names.accounts;
     for (struct ledger_account *one = names_recorded(names); one != NULL;
-         one = names_recorded_next(one))
+         one = names_recorded_next(one)) {
+        compare(node, one);
         count--;
+    }
     /* Both have counted the START that this process has written. */
     if (count != 0 || journal->entries != ledger->journal.entries ||
         journal->found_lease != ledger->journal.found_lease ||
@@ -80,6 +112,37 @@ void watch_opened(struct sim_node *node)
     check(names_init(&names, 64, 64) == 0);
     if (read_journal(node, &names, &journal))
         compare_all(node, &names, &journal);
+    journal_end(&journal);
+    names_free(&names);
+}
+
+/* Of those that are asleep the node has what its checkpoint has, and nothing behind that. */
+static void compare_asleep(struct sim_node *node, struct names *names)
+{
+    struct names_records own;
+    for (struct ledger_account *one = names_recorded(names); one != NULL;
+         one = names_recorded_next(one)) {
+        bool is_read = node_records(node, one->name.text, &own);
+        if (!is_read || own.sequence != one->sequence || own.bytes != one->bytes)
+            sim_break(node->sim, SIM_PROMISE_sleeps,
+                      "%s has let %s go, of which its journal has more than its checkpoint",
+                      node->name, one->tag);
+    }
+}
+
+void watch_asleep(struct sim_node *node)
+{
+    struct names names;
+    struct journal journal;
+    uint64_t left = atomic_load(&node->ledger->names.left);
+    if (left == node->asleep)
+        return;
+    node->asleep = left;
+    watch_looked(node->sim, SIM_PROMISE_sleeps);
+    sim_tell(node->sim, node->name, "has let an account go");
+    check(names_init(&names, 64, 64) == 0);
+    if (read_journal(node, &names, &journal))
+        compare_asleep(node, &names);
     journal_end(&journal);
     names_free(&names);
 }

@@ -11,6 +11,7 @@
 
 #include "server/base/check.h"
 #include "server/grant/window_internal.h"
+#include "tests/simulation/asleep.h"
 #include "tests/simulation/leaving.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/store.h"
@@ -25,12 +26,12 @@ void watch_started(struct sim_node *node)
     node->is_older = false;
     node->found_entries = node->ledger->journal.entries;
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        char field[LEDGER_HEX_SIZE + 2], tag[32];
+        char field[LEDGER_HEX_SIZE + 2], text[32];
+        struct names_records found;
         snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
-        int length = snprintf(tag, sizeof(tag), SIM_ISSUER "/%s", sim->accounts[i].name);
-        struct ledger_account *account = names_find_tag(&node->ledger->names, tag, (size_t)length);
-        node->found[i] = account != NULL ? atomic_load(&account->sequence) : 0;
-        ledger_account_drop(&account);
+        snprintf(text, sizeof(text), SIM_ISSUER "/%s", sim->accounts[i].name);
+        (void)node_records(node, text, &found);
+        node->found[i] = found.sequence;
         if ((uint64_t)redis_number(sim, sim->accounts[i].key, field) > node->found[i])
             node->is_older = true;
     }

@@ -15,9 +15,9 @@
 #include "storage/ledger/checkpoints.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/retention.h"
+#include "tests/simulation/asleep.h"
 #include "tests/simulation/leaving.h"
 #include "tests/simulation/scratch.h"
-#include "tests/simulation/sim.h"
 
 #define CLOSE_MS 5000 /* how long a node that stops in good order posts */
 #define LEAVE_MS 500  /* between two steps of retention, so that kills come between them */
@@ -110,6 +110,7 @@ static void post_step(void *object, uint64_t number)
     enum poster_state now = node->ledger->poster->state;
     if (before != now && now == POSTER_RESYNCING)
         node->resynced_us = node->sim->schedule.now_us;
+    watch_asleep(node);
     if (before != now && (now == POSTER_RESYNCING || now == POSTER_ENDING))
         sim_tell(node->sim, node->name, "poster: is %s",
                  now == POSTER_ENDING ? "ending" : "resyncing");
@@ -268,7 +269,7 @@ void node_start(struct sim_node *node)
     node->exists = true;
     node->starts++;
     node->started_us = sim->schedule.now_us;
-    node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = 0;
+    node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = node->asleep = 0;
     memset(node->told_aside, 0, sizeof(node->told_aside));
     node->resynced_us = 0;
     disk_revive(&node->disk);
@@ -278,19 +279,20 @@ void node_start(struct sim_node *node)
         .node = node->name,
         .redis = "unix:/simulated",
         /* Some worlds have many segments: each is as small as SIM_DOWNLOADS allows. */
-        .segment_bytes = sim->seed % 4 == 1 || sim->lets_go ? 32768 : 65536,
+        .segment_bytes = sim->seed % 4 == 1 || sim->lets_go || sim->quiet_ms != 0 ? 32768 : 65536,
         /* Where segments leave, there are more of them. */
         .mark_ms = sim->lets_go ? SIM_MARK_MS / 4 : SIM_MARK_MS,
         .post_interval_ms = SIM_POST_MS,
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
-        .checkpoint_records = SIM_CHECKPOINT_RECORDS,
+        .checkpoint_records = sim->quiet_ms != 0 ? 1 : SIM_CHECKPOINT_RECORDS,
         .fill_rows = SIM_FILL_ROWS,
         .keep_bytes = sim->lets_go && !sim->reads_archives ? 1 : 0,
         .reads_archive = sim->reads_archives,
         .archive = sim->has_archive ? node->archive : NULL,
         .lease_ms = SIM_LEASE_MS,
         .data_lost_wait_ms = SIM_LOST_MS,
+        .quiet_ms = sim->quiet_ms,
         .event = said,
         .event_context = node,
         .pushed = pushed,

@@ -115,6 +115,7 @@ void plan_make(struct sim *sim)
     sim->has_archive = sim->lets_go && sim->seed % 3 == 1;
     sim->sends_twice = sim->seed % 5 == 0;
     sim->keeps_some = sim->lets_go && sim->seed % 7 < 3;
+    sim->quiet_ms = sim->seed % 2 == 0 ? 0 : sim->seed % 4 == 1 ? 1 : 2000;
     make_accounts(sim, &random);
     uint64_t begin_us = sim->schedule.now_us + SIM_SECOND;
     for (unsigned i = 0; i < SIM_DURATION_S * REQUESTS_PER_S; i++)

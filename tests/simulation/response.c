@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/wake.h"
 #include "tests/simulation/leaving.h"
 #include "tests/simulation/sim.h"
 
@@ -387,8 +388,11 @@ static int open_window(struct sim_response *response)
     const char *name = sim->accounts[link->account].name;
     status = ledger_account_get(node->ledger, SIM_ISSUER, name, strlen(name), &key.account);
     check(status == 0);
-    status =
-        grants_open_window(&response->worker->grants, &key, now_ms(response), &response->window);
+    /* As the writer would, a moment later. */
+    status = account_wake(node->ledger, key.account);
+    if (status == 0)
+        status = grants_open_window(&response->worker->grants, &key, now_ms(response),
+                                    &response->window);
     ledger_account_drop(&key.account);
     ledger_file_drop(&key.file);
     return status;
@@ -429,13 +433,19 @@ static void admit(struct sim_response *response)
     carry_out(response, decision, "is refused");
 }
 
+/* Where accounts become quiet, each is so for half of the time. */
+static bool is_quiet(const struct sim *sim, unsigned account)
+{
+    return sim->quiet_ms != 0 && sim->schedule.now_us / (20 * SIM_SECOND) % 2 == account % 2;
+}
+
 void response_request(struct sim *sim, struct random *random)
 {
     struct sim_response *response = sim->responses;
     struct sim_node *node = &sim->nodes[random_below(random, SIM_NODES + SIM_COPIES)];
     struct sim_link *link = &sim->links[random_below(random, SIM_LINKS)];
     unsigned worker = (unsigned)random_below(random, SIM_WORKERS);
-    if (!node->is_up || node->is_ending)
+    if (!node->is_up || node->is_ending || is_quiet(sim, link->account))
         return;
     while (response < sim->responses + SIM_RESPONSES && response->state != RESPONSE_FREE)
         response++;

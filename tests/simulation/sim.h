@@ -215,7 +215,7 @@ struct sim_node {
     struct sim_connection poster, push, admin;
     struct sim_worker workers[SIM_WORKERS];
     struct timer write, post, hear, check, leave;
-    uint64_t checkpoints, first_segment;      /* its process has made; of its journal */
+    uint64_t checkpoints, first_segment, asleep; /* made; of its journal; accounts let go */
     uint64_t marks_by_ms;                     /* by then it marks what waits now; see watch_marks */
     struct sim_metered metered[SIM_ACCOUNTS]; /* of this process */
     struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
@@ -265,6 +265,7 @@ struct sim {
     bool is_emptied;     /* it lost them while it ran, which no node sees at once */
     bool is_resting;     /* nothing goes wrong any more */
     uint64_t late_granted_us; /* when an ended process was granted something last */
+    uint32_t quiet_ms;        /* accounts leave memory after so long; 0: never */
     struct sim_redis redis;
     struct sim_fills fills;
     struct sim_node nodes[SIM_NODES + SIM_COPIES];

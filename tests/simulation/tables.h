@@ -77,6 +77,7 @@ enum sim_fault {
     X(begins, "a start with a checkpoint knows of each account what one without it does")          \
     X(checkpoints, "a checkpoint is made where it is due, and is what the journal comes to")       \
     X(leaves, "what has left the journal stands whole in the archive, and nobody lacks it")        \
+    X(sleeps, "an account that leaves memory stands whole in the checkpoint")                      \
     X(set_aside,                                                                                   \
       "at rest an account is set aside, and said to be, where Redis lacks what has left "          \
       "a journal, and only there")                                                                 \

@@ -259,7 +259,7 @@ Test(ledger_fill_part, one_that_was_begun_and_is_gone_sets_its_account_aside_unt
     ledger_account_drop(&account);
 }
 
-Test(ledger_fill_part, one_that_cannot_be_read_gives_way_to_the_segments)
+Test(ledger_fill_part, one_that_cannot_be_read_gives_way_to_the_segments_at_the_next_start)
 {
     forge_long(25);
     forge_close(&forge);
@@ -269,6 +269,9 @@ Test(ledger_fill_part, one_that_cannot_be_read_gives_way_to_the_segments)
     cr_assert_eq(fx.ledger->journal.from_checkpoint, 1);
     cr_assert_eq(unlink(checkpoint_path(1)), 0);
     fixture_redis_start(&fx);
-    fixture_wait_state(&fx, LEDGER_READY);
+    fixture_wait_state(&fx, LEDGER_FAILED);
+    cr_assert_gt(fixture_close(&fx), 0);
+    fixture_open_ready(&fx);
+    cr_expect_eq(fx.ledger->journal.from_checkpoint, 0);
     cr_expect_eq(fixture_redis_usage(&fx, "shop/alice"), 250);
 }
