@@ -260,6 +260,14 @@ void node_copy(struct sim_node *to, struct sim_node *from, const char *name)
     to->exists = true;
 }
 
+/* What was known of the process before. */
+static void forget_process(struct sim_node *node)
+{
+    node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = node->asleep = 0;
+    memset(node->told_aside, 0, sizeof(node->told_aside));
+    node->resynced_us = 0;
+}
+
 void node_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -269,9 +277,7 @@ void node_start(struct sim_node *node)
     node->exists = true;
     node->starts++;
     node->started_us = sim->schedule.now_us;
-    node->lease = node->marks_by_ms = node->checkpoints = node->first_segment = node->asleep = 0;
-    memset(node->told_aside, 0, sizeof(node->told_aside));
-    node->resynced_us = 0;
+    forget_process(node);
     disk_revive(&node->disk);
     sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
     const struct ledger_options options = {
