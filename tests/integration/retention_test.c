@@ -219,6 +219,38 @@ Test(retention, leaves_what_an_emptied_Redis_is_filled_from)
     site_destroy(&site);
 }
 
+static int status_for_bob(struct site *site)
+{
+    return fetch(site, site_link(site, .account = "bob", .path = TRACK_TINY))->status;
+}
+
+Test(retention, serves_and_bills_an_account_that_no_segment_names_any_more)
+{
+    size_t size;
+    struct site *site = site_create(.own_redis = true, .settings = SETTINGS, .stays_down = true);
+    cr_assert_eq(mkdir(path_of(site, "archive"), 0700), 0);
+    site_redis_start(site);
+    site_node_start(site);
+    site_node_await_ready(site);
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    site_account_open_prepaid(site, "bob", 3 * (int64_t)size);
+    cr_assert_eq(status_for_bob(site), 200);
+    site_usage_await(site, "bob", size);
+    (void)fill(site);
+    await_first(site, 5);
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    site_node_start(site);
+    site_node_await_ready(site);
+    cr_expect_eq(lane_number(site, "accounts"), 2);
+    cr_expect_eq(status_for_bob(site), 200);
+    site_usage_await(site, "bob", 2 * size);
+    cr_expect_eq(status_for_bob(site), 200);
+    site_usage_await(site, "bob", 3 * size);
+    cr_expect_eq(status_for_bob(site), 402, "the bytes of before the start count");
+    site_destroy(&site);
+}
+
 Test(retention, keeps_segments_and_serves_on_while_the_disk_of_the_archive_is_full)
 {
     struct site *site = site_create(.own_redis = true, .settings = SETTINGS, .stays_down = true);
