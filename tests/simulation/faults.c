@@ -133,14 +133,14 @@ static void strike_fail_over(struct sim *sim, struct random *random)
 
 static void strike_restore(struct sim *sim, struct random *random)
 {
-    /* Where segments leave the journals, older than these may be kept. */
-    uint64_t most_s = sim->lets_go ? 45 : 15;
+    /* In some worlds it is older than the journals, whose segments leave soon, are kept. */
+    uint64_t least_s = sim->keeps_some ? 20 : 3, most_s = sim->keeps_some ? 45 : 15;
     if (sim->redis.is_kept[SNAPSHOT_OF_BACKUP])
         return;
     redis_keep(sim, SNAPSHOT_OF_BACKUP);
     schedule_add(&sim->schedule,
-                 sim->schedule.now_us + random_between(random, 3, most_s) * SIM_SECOND, go_back,
-                 sim, SNAPSHOT_OF_BACKUP);
+                 sim->schedule.now_us + random_between(random, least_s, most_s) * SIM_SECOND,
+                 go_back, sim, SNAPSHOT_OF_BACKUP);
 }
 
 /* ---- while Redis is filled from checkpoints ---- */

@@ -20,7 +20,7 @@
 #include "tests/simulation/scratch.h"
 
 #define CLOSE_MS 5000 /* how long a node that stops in good order posts */
-#define LEAVE_MS 500  /* between two steps of retention, so that kills come between them */
+#define LEAVE_MS 200  /* between two steps of retention, so that kills come between them */
 
 /* ---- its clock ---- */
 

@@ -172,10 +172,8 @@ static void replay_archives(struct sim *sim)
 {
     sim_tell(sim, "all", "the archives are replayed");
     sim->reads_archives = true;
-    for (unsigned i = 0; i < SIM_NODES; i++) {
+    for (unsigned i = 0; i < SIM_NODES; i++)
         node_kill(&sim->nodes[i], "so that its archive is replayed");
-        memset(sim->nodes[i].left, 0, sizeof(sim->nodes[i].left));
-    }
     watch_looked(sim, SIM_PROMISE_comes_back);
     outlive_pools(sim);
     look_at_rest(sim);
