@@ -249,6 +249,14 @@ void marks_take(struct ledger *ledger, struct ledger_download *list, struct ledg
     }
 }
 
+void marks_hasten(struct ledger *ledger)
+{
+    uint64_t latest_ms = ledger_monotonic_ms(ledger) + marks_interval_ms(ledger);
+    struct ledger_download *download = ledger->writer.waiting_last;
+    for (; download != NULL && download->due_ms > latest_ms; download = download->wait_previous)
+        download->due_ms = latest_ms;
+}
+
 void marks_due(struct ledger *ledger, struct ledger_turn *turn)
 {
     struct writer *writer = &ledger->writer;

@@ -102,6 +102,7 @@ static void keep_room(struct ledger *ledger)
         writer->retry_ms = 0;
         if (was != LEDGER_READY) {
             ledger_set_writer_state(ledger, LEDGER_READY, "");
+            marks_hasten(ledger);
             ledger_say(ledger, LEDGER_EVENT_INFO, "the journal has room again");
         }
         return;

@@ -331,6 +331,38 @@ Test(ledger_marks, wait_for_room_and_are_made_when_there_is_some)
     ledger_download_close(&download);
 }
 
+Test(ledger_marks, wait_no_longer_than_others_once_a_full_journal_has_room)
+{
+    const uint64_t interval_ms = 100; /* shorter than while the journal is full */
+    world.options.mark_ms = (uint32_t)interval_ms;
+    world.options.downloads_max = 2;
+    world.options.segment_bytes = 16384;
+    world_open(&world);
+    struct ledger_download *filler = world_download(&world, 1), *moving = open_one();
+    writer_step(world.ledger);
+    world.create_error = ENOSPC;
+    while (atomic_load(&world.ledger->writer_state) == LEDGER_READY) {
+        ledger_download_add(filler, 1, 0);
+        writer_step(world.ledger);
+    }
+    world.now_ms += 300;
+    ledger_download_begin(moving);
+    ledger_download_add(moving, 1, 0);
+    size_t before = marks_after_a_step();
+    cr_assert(moving->waits);
+    world.create_error = 0;
+    while (atomic_load(&world.ledger->writer_state) != LEDGER_READY) {
+        world.now_ms++;
+        writer_step(world.ledger);
+    }
+    cr_assert(moving->waits, "less time than it waits while the journal is full has passed");
+    world.now_ms += interval_ms;
+    cr_assert_eq(marks_after_a_step(), before + 1);
+    ledger_download_end(moving, NULL);
+    ledger_download_close(&moving);
+    ledger_download_close(&filler);
+}
+
 Test(ledger_marks, number_downloads_by_segment_and_never_twice)
 {
     world_open(&world);
