@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes to a descriptor until all is written. Called for keys, copies of state directories and
- * archives; files that are written at a place, or by the ring, are not written by it.
+ * archives. The ring and hash_log.c, which write at a place, do not use it.
  */
 #ifndef TOLLGATE_SERVER_BASE_FILE_WRITE_H
 #define TOLLGATE_SERVER_BASE_FILE_WRITE_H

@@ -263,7 +263,7 @@ void marks_take(struct ledger *ledger, struct ledger_download *list, struct ledg
 void marks_due(struct ledger *ledger, struct ledger_turn *turn);
 /* How often a download that moves is marked, in the writer's state. */
 uint32_t marks_interval_ms(const struct ledger *ledger);
-/* The interval has become shorter: what waits is due by it, too, or it would hold up what comes behind. */
+/* The interval has become shorter: what waits is due sooner, too, or what comes behind would wait for it. */
 void marks_hasten(struct ledger *ledger);
 
 /* Reports each bound on accounts of which nine tenths were reached since the last call. */
