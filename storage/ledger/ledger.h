@@ -68,7 +68,7 @@ struct ledger_options {
     uint32_t post_interval_ms;
     uint32_t mark_ms;       /* how often a download that moves is marked, 10 to 1000 */
     uint32_t downloads_max; /* open at once */
-    uint32_t accounts_max;  /* bounds new accounts; those in the journal are always loaded */
+    uint32_t accounts_max;  /* bounds new accounts; those in the journal are always known */
     /* How many of these accounts each issuer may have; only ledger_open reads it. An issuer that is
      * not named here may open none. NULL: any issuer, up to accounts_max. */
     const struct ledger_issuer *issuers;

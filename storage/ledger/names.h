@@ -241,7 +241,7 @@ struct names_warning {
     char issuer[LEDGER_ISSUER_MAX + 1]; /* "": the node's bound */
     uint32_t accounts, accounts_max;
 };
-/* The next warning that was not told yet; false: none. Accounts never go, so each bound is
+/* The next warning that was not told yet; false: none. Places are never given up, so each bound is
  * told of once. */
 bool names_warning(struct names *names, struct names_warning *out);
 

@@ -57,7 +57,8 @@ static void give_up(struct poster *poster, int result)
 
 /* ---- from state to state ---- */
 
-#define WAITS 1 /* nothing can be done before next_ms */
+#define WAITS    1  /* nothing can be done before next_ms */
+#define ACTS_MAX 64 /* of a step */
 
 static int connect_again(struct poster *poster)
 {
@@ -296,7 +297,8 @@ uint64_t poster_step(struct ledger *ledger)
 {
     struct poster *poster = ledger->poster;
     birth_look(ledger->birth);
-    for (;;) {
+    /* Reading a checkpoint may take long where Redis has all of it: the thread is seen to turn meanwhile. */
+    for (unsigned acts = 0; acts < ACTS_MAX; acts++) {
         uint64_t end_ms = judge_end(poster);
         if (poster->state == POSTER_ENDED)
             return 0;
@@ -308,6 +310,8 @@ uint64_t poster_step(struct ledger *ledger)
         if (result != 0)
             give_up(poster, result);
     }
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    return now_ms > 0 ? now_ms : 1;
 }
 
 /* ---- start and stop ---- */

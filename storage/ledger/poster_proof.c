@@ -34,6 +34,8 @@ static uint64_t number_of(const redisReply *reply)
 void poster_take_proof(struct poster *poster, bool is_mark, const redisReply *reply)
 {
     struct poster_proof *proof = &poster->proof;
+    if (is_mark && reply->type == REDIS_REPLY_ERROR)
+        return;
     if (is_mark) {
         proof->found_mark = number_of(reply);
         proof->has_asked = true;

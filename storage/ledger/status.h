@@ -28,7 +28,7 @@ struct ledger_lane_status {
     uint64_t accounts, accounts_unposted; /* that have records there */
 };
 
-/* Fills the lanes, the node's own first. Returns how many. It walks all accounts with records. Any
+/* Fills the lanes, the node's own first. Returns how many. It walks all accounts that are awake. Any
  * thread. */
 size_t ledger_status(struct ledger *ledger, struct ledger_lane_status out[LEDGER_STATUS_MAX]);
 

@@ -12,8 +12,10 @@
 #include "storage/ledger/checkpoint_index.h"
 #include "storage/ledger/checkpoints.h"
 
-#define STEP_WAKES 64 /* reads of the disk in a turn of the writer */
-#define LOOKS_MAX  3  /* where newer checkpoints are made meanwhile */
+#define STEP_WAKES                                                                                 \
+    64 /* reads of the disk in a turn of the writer, unless they take longer than this: */
+#define STEP_MS   20
+#define LOOKS_MAX 3 /* where newer checkpoints are made meanwhile */
 
 struct wakes {
     pthread_mutex_t lock; /* held over the disk, unlike the others; names.lock nests in it */
@@ -111,10 +113,13 @@ bool wakes_step(struct ledger *ledger)
 {
     struct wakes *wakes = ledger->wakes;
     const struct ledger_options *options = &ledger->options;
+    uint64_t until_ms = ledger_monotonic_ms(ledger) + STEP_MS;
     unsigned count = 0;
     if (wakes->waiting == NULL)
         wakes->waiting = atomic_exchange(&ledger->waking, NULL);
-    for (; wakes->waiting != NULL && count < STEP_WAKES; count++) {
+    for (; wakes->waiting != NULL && count < STEP_WAKES &&
+           (count == 0 || ledger_monotonic_ms(ledger) < until_ms);
+         count++) {
         struct ledger_account *account = wakes->waiting;
         wakes->waiting = account->wakes_next;
         (void)account_wake(ledger, account); /* else whoever needs it asks again */
