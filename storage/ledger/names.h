@@ -69,11 +69,12 @@ struct ledger_account {
     _Atomic bool is_awake;
     /* Somebody waits for that; the setter of `wakes` puts it on the stack ledger->waking. */
     _Atomic bool wakes;
-    struct ledger_account *wakes_next;
+    bool was_swept; /* of the poster: a sweep has woken it, and it may leave at once */
     /* The segment of the last record, and the sequence and the bytes before that segment; under
      * names->lock. */
     uint32_t tail_segment;
     uint64_t tail_before, tail_bytes_before;
+    struct ledger_account *wakes_next;
     _Atomic uint64_t bytes; /* of its records in the journal; set with `sequence` */
     /* Of the poster: the sequence that Redis last confirmed, which others may read, and the highest
      * that it may have been sent. */
@@ -82,7 +83,6 @@ struct ledger_account {
     uint64_t resync; /* of the poster: the last resync that asked for the watermark */
     /* Of the poster (poster_quiet.c): since when it has been quiet, and its sequence by then. */
     uint64_t quiet_ms, quiet_sequence;
-    bool was_swept; /* a sweep has woken it, and it may leave at once */
     /* Of the poster (pending.h): posts that wait, the last of which takes more records unless it is
      * `run` no longer; when they are due; where the first of their records stands. */
     struct post *posts, *posts_last, *run;
