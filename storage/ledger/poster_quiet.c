@@ -21,6 +21,12 @@ static bool is_idle(const struct poster *poster)
            poster->proof.mark == poster->proof.found_mark;
 }
 
+/* A journal that has failed may hold records that nobody counts until the next start. */
+static bool has_failed(const struct ledger *ledger)
+{
+    return ledger_state(ledger) == LEDGER_FAILED;
+}
+
 /* Whether it has been quiet for so long. */
 static bool is_quiet(const struct poster *poster, struct ledger_account *account, uint64_t now_ms,
                      uint32_t quiet_ms)
@@ -43,7 +49,7 @@ bool poster_let_go(struct poster *poster, struct ledger_account *account)
     bool may = account->was_swept && !account->waits && !account->was_aside;
     account->was_swept = false;
     /* It was asleep a moment ago, so the checkpoint covers it. */
-    if (!may || !names_leave(account, ledger->names.base))
+    if (!may || has_failed(ledger) || !names_leave(account, ledger->names.base))
         return false;
     if (poster->quiet_next == account)
         poster->quiet_next = next;
@@ -55,7 +61,7 @@ uint64_t poster_quiet(struct poster *poster)
     struct ledger *ledger = poster->ledger;
     uint32_t quiet_ms = ledger->options.quiet_ms > 0 ? ledger->options.quiet_ms : QUIET_MS;
     uint64_t now_ms = ledger_monotonic_ms(ledger), round_ms = quiet_ms / ROUNDS;
-    uint32_t covered = checkpoints_covered(ledger);
+    uint32_t covered = has_failed(ledger) ? 0 : checkpoints_covered(ledger);
     if (now_ms < poster->quiet_ms)
         return poster->quiet_ms;
     if (poster->quiet_next == NULL)
