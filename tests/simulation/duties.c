@@ -98,15 +98,17 @@ void watch_lost_reservations(struct sim *sim, unsigned account)
     }
 }
 
-/* Whether Redis has what this node's journal held when its process began, and all that Redis ever
- * had of it. */
+/* Whether Redis has what this node's journal held when its process began, and all that Redis ever had of
+ * it. */
 static void check_caught_up(struct sim_node *node, unsigned account)
 {
     struct sim *sim = node->sim;
     char field[LEDGER_HEX_SIZE + 2];
     snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
     uint64_t has = (uint64_t)redis_number(sim, sim->accounts[account].key, field);
-    uint64_t least = watch_most(sim, node->ledger->instance, account);
+    /* A copy does not have what its original has posted since, and Redis has lost. */
+    bool is_known = node->original == NULL || !sim->has_lost_data;
+    uint64_t least = is_known ? watch_most(sim, node->ledger->instance, account) : 0;
     least = node->found[account] > least ? node->found[account] : least;
     watch_looked(sim, SIM_PROMISE_caught_up);
     if (has < least && !node->is_kept_out)
