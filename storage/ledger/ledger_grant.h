@@ -35,6 +35,7 @@ struct ledger_heard {
     uint64_t epoch;    /* of the push connection */
     uint64_t messages; /* a count, since a Redis that lost data tells lower revisions */
     uint64_t revision; /* of the account, the highest that was pushed */
+    uint64_t losses;   /* ledger_losses */
 };
 struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledger_account *account);
 /* Whether nothing was heard of the account, and nothing missed, between the two moments. */
@@ -45,8 +46,9 @@ static inline bool ledger_heard_is_same(const struct ledger_heard *one,
 }
 /*
  * Whether a grant may miss a revocation: one was heard after the ask (`at_ask`) that this reply
- * does not know of, or the connection changed and one may have been missed. What was heard before
- * the ask is known to the Redis that answered, or was lost there and is replayed.
+ * does not know of, the connection changed and one may have been missed, or Redis was found to have
+ * lost data: it counts revisions from below since then. What was heard before the ask is known to the
+ * Redis that answered, or was lost there and is replayed.
  */
 struct ledger_grant;
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,

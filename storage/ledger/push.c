@@ -73,7 +73,8 @@ struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledge
 {
     return (struct ledger_heard){.epoch = atomic_load(&ledger->push->epoch),
                                  .messages = atomic_load(&account->messages),
-                                 .revision = atomic_load(&account->heard)};
+                                 .revision = atomic_load(&account->heard),
+                                 .losses = ledger_losses(ledger)};
 }
 
 uint64_t ledger_recalls(const struct ledger_account *account)
@@ -90,7 +91,7 @@ bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_acco
                            const struct ledger_grant *grant, const struct ledger_heard *at_ask)
 {
     const struct ledger_heard now = ledger_heard(ledger, account);
-    return now.epoch != at_ask->epoch ||
+    return now.epoch != at_ask->epoch || now.losses != at_ask->losses ||
            (now.messages != at_ask->messages && now.revision > grant->revision);
 }
 

@@ -114,6 +114,22 @@ Test(ledger_push, a_revision_in_an_answer_counts_as_heard_where_push_has_not_bro
     ledger_account_drop(&account);
 }
 
+Test(ledger_push, a_grant_from_before_a_loss_is_stale_though_its_revision_is_the_highest)
+{
+    struct ledger_account *account;
+    const struct ledger_grant grant = {.revision = 9};
+    subscribe();
+    cr_assert_eq(ledger_account_get(world.ledger, "shop", "alice", 5, &account), 0);
+    const struct ledger_heard at_ask = ledger_heard(world.ledger, account);
+    script_publish(&world.push, REVOKED);
+    cr_assert_not(ledger_grant_is_stale(world.ledger, account, &grant, &at_ask));
+    atomic_fetch_add(&world.ledger->losses, 1);
+    cr_assert(ledger_grant_is_stale(world.ledger, account, &grant, &at_ask));
+    const struct ledger_heard since = ledger_heard(world.ledger, account);
+    cr_assert_not(ledger_grant_is_stale(world.ledger, account, &grant, &since));
+    ledger_account_drop(&account);
+}
+
 Test(ledger_push, a_recall_is_counted_for_its_account_and_drops_no_grants)
 {
     struct ledger_account *alice, *bob;
