@@ -235,9 +235,9 @@ quick_checks() {
 # What tries an installed node. It waits for packages and for systemd most of the time.
 installed_checks() {
     needs 'build: release'
-    check 'package: installed, used, removed and purged' timeout 900 nice -n "$niceness" sh tests/package.sh
+    check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
     needs
-    check 'image: built, and a paid download from it' timeout 900 nice -n "$niceness" sh tests/image.sh
+    check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
 }
 
 # What computes, in the order in which the suites need it. It runs beside them, because they wait for most of their
@@ -263,8 +263,6 @@ computing_checks() {
     check 'simulation: each planted fault is found' nice -n "$niceness" tests/simulation/run --finds
     check 'rooms and circles: which source file calls which' python3 tests/circles.py
     check 'simulation: the store answers as Redis does, 100,000 calls' timeout 300 nice -n "$niceness" build/tests/simulation_store_test 62
-    installed_checks
-    needs 'build: release'
     # It uses both processors, so it comes last, and gives way to the suites until they end.
     check 'clang-tidy' env TIDY_NICE="$work/nice" sh tests/tidy.sh
 }
@@ -312,6 +310,7 @@ whole_checks() {
     echo 10 >"$work/nice"
     beside computing_checks
     suites
+    installed_checks
     echo 0 >"$work/nice"
     wait
     # The next tests compare rates, so nothing else runs beside them.
