@@ -202,7 +202,7 @@ int checkpoint_index_wake(struct checkpoint_index *index, struct ledger_account 
 {
     const struct ledger_name *name = &account->name;
     struct names_records records;
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     uint32_t length;
     if (names_is_awake(account))
         return 0;

@@ -54,7 +54,7 @@ static int read_checkpoint(const struct checkpoint_place *place, uint32_t segmen
 static int take_checkpoint(struct ledger_reconcile *reconcile, struct reconcile_lane *lane,
                            const struct checkpoint_place *place, uint32_t first)
 {
-    struct checkpoint_head head;
+    struct checkpoint_head head = {0};
     int64_t segment = checkpoint_newest(place, UINT32_MAX);
     for (; segment >= (int64_t)first - 1;
          segment = checkpoint_newest(place, (uint32_t)segment - 1)) {
