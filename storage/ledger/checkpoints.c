@@ -378,6 +378,14 @@ uint64_t checkpoints_step(struct ledger *ledger)
     return now_ms;
 }
 
+struct checkpoint_place checkpoints_place(const struct ledger *ledger)
+{
+    return (struct checkpoint_place){.disk = ledger->outside.disk,
+                                     .journal = ledger->journal.directory,
+                                     .checkpoints = ledger->lane.checkpoints,
+                                     .instance = ledger->journal.instance};
+}
+
 uint32_t checkpoints_segment(const struct ledger *ledger)
 {
     return ledger->checkpoints != NULL ? atomic_load(&ledger->checkpoints->segment) : 0;

@@ -8,6 +8,7 @@
 #ifndef TOLLGATE_LEDGER_CHECKPOINTS_H
 #define TOLLGATE_LEDGER_CHECKPOINTS_H
 
+#include "storage/ledger/checkpoint_make.h"
 #include "storage/ledger/ledger_internal.h"
 
 /* Begins with what is on disk. `stop` ends a step sooner, and is borrowed. 0 or -ENOMEM. */
@@ -17,6 +18,9 @@ void checkpoints_destroy(struct ledger *ledger);
 /* Makes, verifies or removes at most one checkpoint. It waits for the disk alone. Returns the monotonic
  * time at which it wants to be called again. */
 uint64_t checkpoints_step(struct ledger *ledger);
+/* Where the lane's checkpoints stand, also of a ledger that makes none. It borrows from the ledger. Any
+ * thread. */
+struct checkpoint_place checkpoints_place(const struct ledger *ledger);
 /* The last segment that the newest verified checkpoint covers; 0: there is none. Any thread. */
 uint32_t checkpoints_segment(const struct ledger *ledger);
 /* The last segment that the two newest checkpoints cover, both of them verified; 0: there are not two. For

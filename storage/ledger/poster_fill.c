@@ -179,10 +179,7 @@ static int open_checkpoint(struct poster *poster, uint32_t segment)
 {
     struct fills *fills = poster->fills;
     struct ledger *ledger = poster->ledger;
-    const struct checkpoint_place place = {.disk = ledger->outside.disk,
-                                           .journal = ledger->journal.directory,
-                                           .checkpoints = ledger->lane.checkpoints,
-                                           .instance = ledger->journal.instance};
+    const struct checkpoint_place place = checkpoints_place(ledger);
     if (fills->opened == segment)
         return 0;
     checkpoint_index_close(&fills->index);

@@ -101,10 +101,7 @@ static int open_checkpoint(struct poster *poster)
 {
     struct sweep *sweep = poster->sweep;
     struct ledger *ledger = poster->ledger;
-    const struct checkpoint_place place = {.disk = ledger->outside.disk,
-                                           .journal = ledger->journal.directory,
-                                           .checkpoints = ledger->lane.checkpoints,
-                                           .instance = ledger->journal.instance};
+    const struct checkpoint_place place = checkpoints_place(ledger);
     if (sweep->is_open)
         return 0;
     sweep->segment = checkpoints_segment(ledger);

@@ -62,10 +62,7 @@ void wakes_destroy(struct ledger *ledger)
 static int wake(struct ledger *ledger, uint32_t segment, struct ledger_account *account)
 {
     struct wakes *wakes = ledger->wakes;
-    const struct checkpoint_place place = {.disk = ledger->outside.disk,
-                                           .journal = ledger->journal.directory,
-                                           .checkpoints = ledger->lane.checkpoints,
-                                           .instance = ledger->journal.instance};
+    const struct checkpoint_place place = checkpoints_place(ledger);
     int result = 0;
     if (wakes->opened != segment) {
         checkpoint_index_close(&wakes->index);
